@@ -1,0 +1,38 @@
+import { defineConfig } from "vitest/config";
+
+// Workspace packages resolve to their TypeScript source, so tests never run
+// against a stale build.
+const conditions = ["@quorate/source"];
+const resolve = { conditions };
+const ssr = { resolve: { conditions, externalConditions: conditions } };
+
+export default defineConfig({
+  resolve,
+  ssr,
+  test: {
+    projects: [
+      {
+        resolve,
+        ssr,
+        test: {
+          name: "unit",
+          include: ["packages/*/src/**/*.test.ts", "test/{architecture,property}/**/*.test.ts"],
+          exclude: ["**/*.integration.test.ts", "**/node_modules/**", "**/dist/**"],
+          testTimeout: 30_000,
+        },
+      },
+      {
+        resolve,
+        ssr,
+        test: {
+          name: "integration",
+          include: ["packages/*/src/**/*.integration.test.ts", "test/integration/**/*.test.ts"],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          // Each file starts its own servers; two cores do not carry more.
+          maxWorkers: 2,
+        },
+      },
+    ],
+  },
+});
