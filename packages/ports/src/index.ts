@@ -1,1 +1,60 @@
-export {};
+export type {
+  AuditBatch,
+  AuditLog,
+  AuditRow,
+  BanRow,
+  TransactionRow,
+  ViolationRow,
+  VoteRow,
+} from "./audit-log.ts";
+export {
+  type BlockRef,
+  type Chain,
+  ChainError,
+  type ChainReceipt,
+  type ChainRecord,
+  type ChainSigner,
+  type Fees,
+  type FinalityMode,
+  type Hex,
+  type RecordEvent,
+  type RecordItem,
+  type SendOutcome,
+  type SignedTransaction,
+  type UnsignedTransaction,
+} from "./chain.ts";
+export type { Clock } from "./clock.ts";
+export { StoreError } from "./errors.ts";
+export type {
+  Gossip,
+  GossipEnvelope,
+  GossipMessage,
+  GossipStatus,
+  GossipValidator,
+  GossipVerdict,
+  PeerConnection,
+} from "./gossip.ts";
+export type { AbortOptions, Lifecycle } from "./lifecycle.ts";
+export type { LogFields, Logger } from "./logger.ts";
+export type {
+  Counter,
+  Gauge,
+  Histogram,
+  Labels,
+  MetricOptions,
+  MetricsFactory,
+} from "./metrics.ts";
+export type { Random } from "./random.ts";
+export type { Ed25519, VoteSigner } from "./signer.ts";
+export type {
+  Attempt,
+  EnqueueOutcome,
+  FencedOutcome,
+  FinalizedItem,
+  NewSubmission,
+  Sender,
+  SenderLease,
+  Slot,
+  Submission,
+  SubmissionStore,
+} from "./submission-store.ts";

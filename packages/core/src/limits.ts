@@ -1,0 +1,46 @@
+/**
+ * Every bound of the protocol in one place, each with the reason for its number.
+ * A bound that is not here is a bug: nothing in Quorate may grow without one.
+ */
+export const LIMITS = {
+  /** Longest transaction id, in characters. It becomes part of etcd keys and URLs; 128 keeps both short. */
+  txIdCharsMax: 128,
+  /** Longest operator-chosen node id, in characters: a DNS label. */
+  nodeIdCharsMax: 63,
+  /** Longest cluster id, in characters: a DNS label. */
+  clusterIdCharsMax: 63,
+  /** Largest value: a u64. */
+  valueMax: 2n ** 64n - 1n,
+  /** Trustees in one set. A commit folds one transaction's votes into one etcd Txn of at most 128 operations. */
+  trusteesMax: 100,
+  /** One canonical vote, in bytes: 7 length-prefixed fields at their longest are 319. */
+  voteLeafBytesMax: 512,
+  /** One vote with its proof, in bytes (leaf, signature, 8 siblings): what is stored and carried as evidence. */
+  voteProofBytesMax: 4_096,
+  /** Votes under one signature: 8 levels of Merkle path, and a frame that still fits `voteFrameBytesMax`. */
+  votesPerFrameMax: 256,
+  /** One gossip frame, in bytes: 256 votes of ordinary length, and less than a yamux window. */
+  voteFrameBytesMax: 65_536,
+  /** A vote's clock difference that passes without remark, in ms. */
+  clockSkewToleratedMs: 5_000,
+  /** A vote's clock difference beyond which it is refused as stale or from the future, in ms. */
+  clockSkewRejectedMs: 30_000,
+  /** GossipSub duplicate cache: entries and their life in ms. */
+  gossipSeenMax: 10_000,
+  gossipSeenTtlMs: 60_000,
+  /** Content-hash duplicate cache of votes: a re-publish under a new sequence number is still the same vote. */
+  voteSeenMax: 100_000,
+  /** Votes waiting in a node's memory to be committed. Beyond it new votes are refused with a receipt. */
+  pendingVotesMax: 50_000,
+  /** Transactions that a node holds in its view of the tally. Older finished ones are dropped first. */
+  viewTransactionsMax: 100_000,
+  /** Operations in one etcd Txn, parent and deepest child together (etcd's default). */
+  etcdTxnOpsMax: 128,
+  /** Results in one chain transaction: above this gas per result stops falling (25 k each). */
+  chainBatchMax: 200,
+  /** Unconfirmed chain transactions of one sender (geth keeps 16 executable slots per account). */
+  nonceWindowDefault: 8,
+  nonceWindowMax: 16,
+  /** Request body of the HTTP API, in bytes: a vote request is under 300. */
+  httpBodyBytesMax: 8_192,
+} as const;

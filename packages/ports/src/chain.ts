@@ -1,0 +1,156 @@
+import type { EvmAddress, TxId, Value } from "@quorate/core";
+import type { AbortOptions, Lifecycle } from "./lifecycle.ts";
+
+/** 0x-prefixed lower-case hexadecimal. */
+export type Hex = `0x${string}`;
+
+export interface BlockRef {
+  readonly number: bigint;
+  readonly hash: Hex;
+  readonly timestampSeconds: bigint;
+  readonly baseFeePerGasWei: bigint;
+}
+
+/** How deep a block must be before its content counts as final. */
+export type FinalityMode =
+  | { readonly kind: "finalized" }
+  | { readonly kind: "safe" }
+  | { readonly kind: "confirmations"; readonly blocks: number };
+
+export interface Fees {
+  readonly maxFeePerGasWei: bigint;
+  readonly maxPriorityFeePerGasWei: bigint;
+}
+
+export interface RecordItem {
+  readonly txId: TxId;
+  readonly value: Value;
+}
+
+/** What the contract says about a key, for ever. */
+export interface ChainRecord {
+  readonly value: Value;
+  readonly blockNumber: bigint;
+}
+
+/** One event of the contract inside a receipt. */
+export type RecordEvent =
+  | { readonly kind: "recorded"; readonly key: Hex; readonly value: Value }
+  | {
+      readonly kind: "duplicate";
+      readonly key: Hex;
+      /** The value that stands. */
+      readonly value: Value;
+      /** Whether the refused value was the same. */
+      readonly same: boolean;
+    };
+
+export interface ChainReceipt {
+  readonly hash: Hex;
+  readonly status: "success" | "reverted";
+  readonly blockNumber: bigint;
+  readonly blockHash: Hex;
+  readonly gasUsed: bigint;
+  readonly events: readonly RecordEvent[];
+}
+
+/** An EIP-1559 transaction before it is signed. */
+export interface UnsignedTransaction {
+  readonly chainId: number;
+  readonly nonce: bigint;
+  readonly to: EvmAddress;
+  readonly data: Hex;
+  readonly valueWei: bigint;
+  readonly gasLimit: bigint;
+  readonly fees: Fees;
+}
+
+export interface SignedTransaction {
+  readonly hash: Hex;
+  readonly raw: Uint8Array;
+}
+
+/** Signs for one EVM account. Deterministic for the same input; the key never leaves it. */
+export interface ChainSigner {
+  readonly address: EvmAddress;
+  sign(transaction: UnsignedTransaction, options?: AbortOptions): Promise<SignedTransaction>;
+}
+
+/**
+ * What an RPC endpoint said to a raw transaction. Advisory only: it schedules
+ * work and never decides state (receipts, counts and contract reads do).
+ */
+export interface SendOutcome {
+  readonly kind:
+    | "accepted"
+    | "already-known"
+    | "nonce-too-low"
+    | "underpriced"
+    | "fee-too-low"
+    | "insufficient-funds"
+    | "rejected"
+    | "unreachable"
+    | "unknown";
+  /** The endpoint's own words, for the log; at most 300 characters. */
+  readonly detail: string;
+}
+
+/** The chain as the submitter needs it. Every call may reject with a ChainError; none has a side effect but `send`. */
+export interface Chain extends Lifecycle {
+  readonly chainId: number;
+  readonly contractAddress: EvmAddress;
+  /** keccak256 over (domain, clusterId, txId): the contract's once-for-ever key. Pure. */
+  keyOf(txId: TxId): Hex;
+  /** The newest block. */
+  head(options?: AbortOptions): Promise<BlockRef>;
+  /** The newest block that counts as final; null when the chain is not that long yet. */
+  finalizedHead(mode: FinalityMode, options?: AbortOptions): Promise<BlockRef | null>;
+  /** The canonical block at a height; null when there is none. */
+  blockAt(number: bigint, options?: AbortOptions): Promise<BlockRef | null>;
+  /** Transactions the account has in the chain up to a block (its next nonce there). */
+  transactionCount(
+    address: EvmAddress,
+    at: "latest" | "pending" | bigint,
+    options?: AbortOptions,
+  ): Promise<bigint>;
+  balanceWei(address: EvmAddress, options?: AbortOptions): Promise<bigint>;
+  /** The receipt by hash; null when it is in no canonical block. Never cached (a reorg removes it). */
+  receipt(hash: Hex, options?: AbortOptions): Promise<ChainReceipt | null>;
+  /** What the contract holds for a transaction id, at a block or at the head. */
+  recordOf(txId: TxId, at: "latest" | bigint, options?: AbortOptions): Promise<ChainRecord | null>;
+  suggestFees(options?: AbortOptions): Promise<Fees>;
+  /** Encodes the call that records a batch. Pure. At most LIMITS.chainBatchMax items. */
+  encodeBatch(items: readonly RecordItem[]): Hex;
+  /**
+   * Runs the batch against the newest state without sending it.
+   * @returns the gas it needs, with headroom.
+   */
+  simulateBatch(
+    from: EvmAddress,
+    items: readonly RecordItem[],
+    options?: AbortOptions,
+  ): Promise<{ readonly gasLimit: bigint }>;
+  /** Sends raw bytes to every endpoint. Never rejects for what an endpoint answers. Sending again is harmless. */
+  send(raw: Uint8Array, options?: AbortOptions): Promise<SendOutcome>;
+  /** Calls back at each new head, until aborted. Heads may be skipped; never called concurrently. */
+  watchHeads(
+    onHead: (head: BlockRef) => void | Promise<void>,
+    options: AbortOptions,
+  ): Promise<void>;
+}
+
+/** A chain endpoint failed or answered nonsense. `retryable` is false for a wrong chain id or a missing contract. */
+export class ChainError extends Error {
+  override readonly name = "ChainError";
+  readonly code: "RPC_UNREACHABLE" | "RPC_ERROR" | "WRONG_CHAIN" | "NO_CONTRACT" | "REVERTED";
+  readonly retryable: boolean;
+  constructor(
+    code: ChainError["code"],
+    message: string,
+    options: { readonly retryable: boolean; readonly cause?: unknown },
+  ) {
+    super(message, { cause: options.cause });
+    this.code = code;
+    this.retryable = options.retryable;
+  }
+}

@@ -1,0 +1,15 @@
+/** A store could not be reached or refused the call. Retryable ones may have taken effect: repeat the same call. */
+export class StoreError extends Error {
+  override readonly name = "StoreError";
+  readonly code: "UNAVAILABLE" | "TIMEOUT" | "REFUSED" | "CORRUPT" | "SCHEMA";
+  readonly retryable: boolean;
+  constructor(
+    code: StoreError["code"],
+    message: string,
+    options: { readonly retryable: boolean; readonly cause?: unknown },
+  ) {
+    super(message, { cause: options.cause });
+    this.code = code;
+    this.retryable = options.retryable;
+  }
+}

@@ -1,0 +1,75 @@
+import type { PeerId } from "@quorate/core";
+import type { AbortOptions, Lifecycle } from "./lifecycle.ts";
+
+/**
+ * ACCEPT: valid, forward it. IGNORE: neither forwarded nor held against anyone
+ * (duplicate, stale, unknown author). REJECT: invalid beyond doubt; not forwarded,
+ * and the peer that delivered it loses standing in the mesh.
+ */
+export type GossipVerdict = "ACCEPT" | "IGNORE" | "REJECT";
+
+/**
+ * The outer signature of a gossip message, exactly as it was verified. With an
+ * invalid inner vote it is the proof of who published it (R2).
+ */
+export interface GossipEnvelope {
+  /** The author's peer id, as multihash bytes. */
+  readonly from: Uint8Array;
+  readonly data: Uint8Array;
+  /** 8 bytes, big-endian. */
+  readonly sequenceNumber: Uint8Array;
+  readonly topic: string;
+  /** Over "libp2p-pubsub:" and the protobuf of the four fields above. */
+  readonly signature: Uint8Array;
+}
+
+export interface GossipMessage {
+  readonly topic: string;
+  readonly data: Uint8Array;
+  /** Who published it, authenticated by the outer signature. */
+  readonly author: PeerId;
+  /** Who delivered it; not to blame for its content. */
+  readonly forwarder: PeerId;
+  readonly envelope: GossipEnvelope;
+}
+
+/** Judges a message before it is forwarded. Must be bounded in time; a throw counts as IGNORE and is logged. */
+export type GossipValidator = (message: GossipMessage) => GossipVerdict | Promise<GossipVerdict>;
+
+export interface PeerConnection {
+  readonly peerId: PeerId;
+  readonly address: string;
+  readonly direction: "inbound" | "outbound";
+  readonly openedAtMs: number;
+}
+
+export interface GossipStatus {
+  readonly listening: readonly string[];
+  readonly connections: readonly PeerConnection[];
+  /** Peers in the mesh of the vote topic. */
+  readonly mesh: readonly PeerId[];
+  /** Peers known to subscribe to the vote topic. */
+  readonly subscribers: readonly PeerId[];
+}
+
+/** The cluster's gossip network. Validation happens before forwarding. */
+export interface Gossip extends Lifecycle {
+  readonly localPeerId: PeerId;
+  /** Replaces the validator. Until one is set every message is ignored. */
+  setValidator(validator: GossipValidator): void;
+  /**
+   * Publishes to the vote topic. Own messages are not delivered back to the validator.
+   * @returns to how many peers it was sent; 0 is not an error (nobody is connected yet).
+   */
+  publish(data: Uint8Array, options?: AbortOptions): Promise<{ readonly recipients: number }>;
+  /**
+   * Shuts a peer out: connections closed, later ones refused by the gater, gossip
+   * blacklist, out of the DHT. In force when the call returns, closing goes on behind it. Idempotent.
+   */
+  ban(peer: PeerId): void;
+  /** Lets a peer in again. Idempotent. */
+  unban(peer: PeerId): void;
+  status(): GossipStatus;
+  /** Waits until at least `count` peers subscribe to the vote topic; rejects when aborted. */
+  waitForPeers(count: number, options?: AbortOptions): Promise<void>;
+}
