@@ -1,0 +1,81 @@
+import { delimiter, join } from "node:path";
+
+import { runAttached } from "./exec.mjs";
+import { elapsed, SetupError, say } from "./log.mjs";
+import { ETCD_CACHE_BIN, ROOT } from "./paths.mjs";
+import { setup } from "./setup.mjs";
+import { runTests, summaryLine } from "./tests.mjs";
+
+const HELP = `Usage: node scripts/bootstrap.mjs <command> [args…]
+   or: npm run <command> -- [args…]
+
+Commands:
+  setup     fetch what is needed into this checkout (packages, etcd) and stop
+  demo      run the whole system on this machine and show it working
+  test      run every check and test; with arguments, only vitest with them
+  bench     measure throughput and latency
+  quorate   the command line: npm run quorate -- --help
+
+Needs Node 20 or newer. Messages of this script go to standard error.
+`;
+
+const USAGE_ERROR = 2;
+const COMMANDS = {
+  setup: runSetup,
+  demo: (args) => runSource("packages/cli/src/main.ts", ["demo", ...args], {}),
+  quorate: (args) => runSource("packages/cli/src/main.ts", args, { etcdOptional: true }),
+  bench: (args) => runSource("test/bench/main.ts", args, {}),
+  test: runTestCommand,
+};
+
+/** Runs one command; resolves to the exit code. */
+export async function main([command, ...args]) {
+  if (command === "--help" || command === "-h" || command === "help") {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  if (command === undefined || !Object.hasOwn(COMMANDS, command)) {
+    say(command === undefined ? "No command given.\n" : `Unknown command: ${command}\n`);
+    process.stderr.write(HELP);
+    return USAGE_ERROR;
+  }
+  try {
+    return await COMMANDS[command](args);
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error;
+    say(error.message);
+    return 1;
+  }
+}
+
+async function runSetup() {
+  const startedMs = performance.now();
+  await setup({ etcdOptional: false });
+  say(`[5/5] ready, ${elapsed(startedMs)}. Next: npm run demo`);
+  return 0;
+}
+
+async function runSource(file, args, { etcdOptional = false }) {
+  const node = await setup({ etcdOptional });
+  return runAttached(node, ["--conditions=@quorate/source", join(ROOT, file), ...args], {
+    env: childEnv(),
+  });
+}
+
+async function runTestCommand(args) {
+  let node;
+  try {
+    node = await setup({ etcdOptional: false });
+  } catch (error) {
+    // Whoever reads only the last line must not take silence for success.
+    say(error instanceof SetupError ? error.message : error.stack);
+    process.stdout.write(`${summaryLine({ passed: 0, failed: 1 })}\n`);
+    return 1;
+  }
+  return runTests({ node, args, env: childEnv() });
+}
+
+function childEnv() {
+  const path = [join(ROOT, "node_modules", ".bin"), ETCD_CACHE_BIN, process.env.PATH ?? ""];
+  return { ...process.env, PATH: path.join(delimiter) };
+}
