@@ -58,7 +58,7 @@ export function toBase64(bytes: Uint8Array): string {
   return out;
 }
 
-const BASE64_VALUES = new Map([...BASE64].map((char, index) => [char, index]));
+const BASE64_VALUES = new Map(BASE64.split("").map((char, index) => [char, index]));
 
 /** Reads canonical base64; anything else (wrong padding, stray bits) is null. */
 export function fromBase64(text: string): Uint8Array | null {

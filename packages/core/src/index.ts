@@ -9,6 +9,23 @@ export {
   toBase64,
   utf8,
 } from "./bytes.ts";
+export { type ClaimDecision, decideClaim, decideConfirm } from "./claim.ts";
+export {
+  type DecideContext,
+  type DecideInput,
+  type Decision,
+  decide,
+  type VoteOutcome,
+} from "./decide.ts";
+export {
+  type EnvelopeJson,
+  type Evidence,
+  envelopeSigningBytes,
+  evidenceHash,
+  type Finding,
+  namedVote,
+  verifyEvidence,
+} from "./evidence.ts";
 export {
   type ClusterId,
   type Epoch,
@@ -27,6 +44,13 @@ export {
   type Value,
 } from "./ids.ts";
 export { LIMITS } from "./limits.ts";
+export { leafHash, merklePaths, merkleRoot, rootFromPath } from "./merkle.ts";
+export {
+  DEFAULT_PROTOCOL_CONFIG,
+  type DissentPolicy,
+  type ProtocolConfig,
+  type PunishmentProfile,
+} from "./protocol-config.ts";
 export { AssertionError, assert, assertNever, err, ok, type Result, unwrap } from "./result.ts";
 export {
   type AttemptKind,
@@ -37,4 +61,59 @@ export {
   slotMayMove,
   submissionMayMove,
 } from "./submission-fsm.ts";
-export type { EvidenceGrade, ViolationType } from "./violation.ts";
+export {
+  type AbortReason,
+  type Ban,
+  countVotes,
+  emptySnapshot,
+  type FinalDecision,
+  type TxRecord,
+  type TxSnapshot,
+  type TxWrites,
+  type Violation,
+} from "./tally.ts";
+export {
+  type FaultBounds,
+  faultBounds,
+  makeTrusteeSet,
+  peerIdBytesOf,
+  peerIdOf,
+  type Trustee,
+  type TrusteeSet,
+  thresholdProblems,
+} from "./trustee-set.ts";
+export { type EvidenceGrade, gradeOf, type ViolationType } from "./violation.ts";
+export {
+  decodeFrame,
+  decodeVote,
+  encodeFrame,
+  encodeVote,
+  FRAME_OVERHEAD_BYTES,
+  frameBytesOf,
+  openFrame,
+  rootSigningBytes,
+  type SignedVote,
+  signFrame,
+  type VerifiedVote,
+  type Verify,
+  type Vote,
+  type VoteError,
+  type VoteFrame,
+  type VoteProof,
+  type VoteRefusal,
+  verifyFrame,
+  verifyVote,
+} from "./vote.ts";
+export {
+  isSettled,
+  stateOf,
+  statusOf,
+  TX_STATUSES,
+  type TxStatus,
+  transition,
+  VOTE_EVENTS,
+  VOTE_STATES,
+  type VoteEvent,
+  type VoteState,
+} from "./vote-fsm.ts";
+export { isoTime, type VoteJson, voteFromJson, voteToJson } from "./vote-json.ts";

@@ -58,3 +58,16 @@ export type {
   Submission,
   SubmissionStore,
 } from "./submission-store.ts";
+export type {
+  Change,
+  ChangeSet,
+  ClusterConfig,
+  CommitOutcome,
+  Election,
+  OpenTransaction,
+  Presence,
+  StandaloneViolation,
+  TallyStore,
+  TxCommit,
+  VersionedSnapshot,
+} from "./tally-store.ts";

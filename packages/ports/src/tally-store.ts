@@ -1,0 +1,179 @@
+import type {
+  Ban,
+  EvidenceGrade,
+  NodeId,
+  PeerId,
+  SignedVote,
+  TrusteeSet,
+  TxId,
+  TxRecord,
+  TxSnapshot,
+  TxStatus,
+  TxWrites,
+  Violation,
+  FinalDecision,
+  Value,
+} from "@quorate/core";
+import type { AbortOptions, Lifecycle } from "./lifecycle.ts";
+
+/** A snapshot and the guard that goes with it. */
+export interface VersionedSnapshot {
+  readonly snapshot: TxSnapshot;
+  /** Modification revision of the transaction's status key; 0 while it does not exist. */
+  readonly version: bigint;
+  /** The store's revision at which all of it was read. */
+  readonly revision: bigint;
+}
+
+/** One transaction's commit: `writes` as decided on a snapshot of this version. */
+export interface TxCommit {
+  readonly version: bigint;
+  readonly writes: TxWrites;
+}
+
+export type CommitOutcome =
+  | { readonly kind: "committed"; readonly revision: bigint }
+  /** A guard failed (another writer was first, a voter was banned): nothing of it was written. Decide again on `fresh`. */
+  | {
+      readonly kind: "conflict";
+      readonly fresh: VersionedSnapshot;
+      /** Which of this commit's voters are banned now. */
+      readonly bans: ReadonlyMap<PeerId, EvidenceGrade>;
+    };
+
+/** A violation outside any transaction's vote set: a bad signature under a valid envelope. */
+export interface StandaloneViolation {
+  readonly violation: Omit<Violation, "nodeId"> & { readonly nodeId: NodeId | null };
+  readonly ban: Omit<Ban, "nodeId"> & { readonly nodeId: NodeId | null };
+}
+
+/** A live node, as its lease says. */
+export interface Presence {
+  readonly peerId: PeerId;
+  readonly nodeId: NodeId;
+  readonly addresses: readonly string[];
+  readonly apiUrl: string | null;
+  readonly version: string;
+  readonly startedAtMs: number;
+}
+
+export type Change =
+  | { readonly kind: "status"; readonly txId: TxId; readonly status: TxStatus | null }
+  | { readonly kind: "record"; readonly txId: TxId; readonly record: TxRecord }
+  | {
+      readonly kind: "vote";
+      readonly txId: TxId;
+      readonly vote: SignedVote;
+      readonly peerId: PeerId;
+    }
+  | { readonly kind: "count"; readonly txId: TxId; readonly value: Value; readonly count: number }
+  | { readonly kind: "decision"; readonly txId: TxId; readonly decision: FinalDecision }
+  | { readonly kind: "violation"; readonly violation: StandaloneViolation["violation"] }
+  | {
+      readonly kind: "ban";
+      readonly peerId: PeerId;
+      readonly ban: StandaloneViolation["ban"] | null;
+    }
+  | { readonly kind: "presence"; readonly peerId: PeerId; readonly presence: Presence | null }
+  | { readonly kind: "config" }
+  /** A key under the cluster that is not readable: forged or from a newer version. */
+  | { readonly kind: "unreadable"; readonly key: string; readonly problem: string };
+
+/** All that one revision changed; never split over two sets. */
+export interface ChangeSet {
+  readonly revision: bigint;
+  readonly changes: readonly Change[];
+}
+
+export interface ClusterConfig {
+  readonly set: TrusteeSet;
+  /** Modification revision of the epoch key: the guard of every vote commit. */
+  readonly epochVersion: bigint;
+}
+
+export interface OpenTransaction {
+  readonly txId: TxId;
+  readonly status: TxStatus;
+  readonly record: TxRecord;
+}
+
+/**
+ * The shared tally. Decisions on one transaction are totally ordered by its
+ * status key (R3); vote, counter, status, record, violations and bans of a commit
+ * are written together or not at all.
+ *
+ * An unknown result (lost reply) rejects with a retryable StoreError: commit the
+ * same again, or read and decide again; the guards make a repetition harmless.
+ * @see spec §4.2, §7.1
+ */
+export interface TallyStore extends Lifecycle {
+  /** Writes the trustee set if the cluster has none. @returns "exists" when there is one, which then stands. */
+  initCluster(set: TrusteeSet, options?: AbortOptions): Promise<"created" | "exists">;
+  /** The trustee set in force; rejects with StoreError REFUSED when the cluster was never initialised. */
+  readConfig(options?: AbortOptions): Promise<ClusterConfig>;
+  /** Linearizable read of one transaction, at one revision. */
+  read(txId: TxId, options?: AbortOptions): Promise<VersionedSnapshot>;
+  /**
+   * Commits many transactions in as few round trips as the store allows, each
+   * with its own guards and its own outcome, in order. Transactions must differ.
+   * @param epochVersion from `readConfig`; when the epoch has moved on every commit is a conflict.
+   */
+  commit(
+    commits: readonly TxCommit[],
+    epochVersion: bigint,
+    options?: AbortOptions,
+  ): Promise<readonly CommitOutcome[]>;
+  /** Records a violation and its ban once. @returns false when that violation is recorded already. */
+  recordViolation(entry: StandaloneViolation, options?: AbortOptions): Promise<boolean>;
+  /** All bans, with the revision of the read. */
+  readBans(options?: AbortOptions): Promise<{
+    readonly revision: bigint;
+    readonly bans: ReadonlyMap<PeerId, StandaloneViolation["ban"]>;
+  }>;
+  /** Transactions that have a status, oldest page first; `after` continues. Bounded pages, one revision each. */
+  listTransactions(
+    page: { readonly after: TxId | null; readonly limit: number },
+    options?: AbortOptions,
+  ): Promise<readonly OpenTransaction[]>;
+  readPresence(options?: AbortOptions): Promise<readonly Presence[]>;
+  readSilenceStreaks(options?: AbortOptions): Promise<ReadonlyMap<NodeId, number>>;
+  /** Recorded violations of one transaction. */
+  readViolations(
+    txId: TxId,
+    options?: AbortOptions,
+  ): Promise<readonly StandaloneViolation["violation"][]>;
+  /** The store's current revision. */
+  revision(options?: AbortOptions): Promise<bigint>;
+  /**
+   * Calls back with every change set after `after`, in revision order, none missing and none twice,
+   * over reconnects; until aborted. Calls are sequential: the next waits for the callback's promise.
+   * Rejects with StoreError CORRUPT when `after` was compacted away.
+   */
+  watch(
+    after: bigint,
+    onChanges: (set: ChangeSet) => void | Promise<void>,
+    options: AbortOptions,
+  ): Promise<void>;
+  /** Announces this node on a lease until aborted; keeps it alive, and makes a new lease when one is lost. */
+  announce(presence: Presence, ttlSeconds: number, options: AbortOptions): Promise<void>;
+}
+
+/**
+ * Leadership over a name, for as long as a lease lives. For efficiency only:
+ * a paused leader may believe in it a little longer than is true.
+ */
+export interface Election {
+  /**
+   * Waits until this process leads, then runs `lead` with a signal that is aborted when the lease is lost.
+   * Resolves when `lead` does. Rejects when `options.signal` aborts while waiting.
+   */
+  campaign<T>(
+    name: string,
+    candidate: string,
+    ttlSeconds: number,
+    lead: (lost: AbortSignal) => Promise<T>,
+    options?: AbortOptions,
+  ): Promise<T>;
+  /** Who leads now. */
+  leader(name: string, options?: AbortOptions): Promise<string | null>;
+}
