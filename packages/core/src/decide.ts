@@ -86,10 +86,10 @@ export function decide(snapshot: TxSnapshot, input: DecideInput, context: Decide
     guilty: new Map([...snapshot.violations].map(([node, types]) => [node, new Set(types)])),
   };
   const outcomes = input.votes.map((vote) => takeVote(vote, snapshot, draft, input, context));
-  const opened = snapshot.record ?? openRecord(draft, input, context);
+  const opened = snapshot.record ?? openRecord(input, context);
   const effective = effectiveVotes(draft);
   const winner = winningValue(snapshot, effective, set.threshold);
-  judgeMinority(winner, effective, snapshot, draft, input, context);
+  judgeMinority(winner, effective, draft, input, context);
 
   const verdict = nextState(snapshot, opened, draft, effective, winner, input, context);
   const silence = judgeSilence(
@@ -173,12 +173,8 @@ function accuse(
   });
 }
 
-function openRecord(draft: Draft, input: DecideInput, context: DecideContext): TxRecord {
+function openRecord(input: DecideInput, context: DecideContext): TxRecord {
   const { config, set, bans } = context;
-  assert(
-    draft.votes.size === draft.newVotes.length || draft.newVotes.length === 0,
-    "a new transaction has no old votes",
-  );
   return {
     epoch: set.epoch,
     policy: config.policy,
@@ -228,7 +224,6 @@ function winningValue(
 function judgeMinority(
   winner: Winner,
   effective: readonly SignedVote[],
-  snapshot: TxSnapshot,
   draft: Draft,
   input: DecideInput,
   { set }: DecideContext,
@@ -250,7 +245,6 @@ function judgeMinority(
       input.nowMs,
     );
   }
-  assert(snapshot.txId === (majority[0]?.vote.txId ?? snapshot.txId), "one transaction at a time");
 }
 
 interface Verdict {
