@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { concatBytes, hexToBytes } from "@quorate/core";
 import { describe, expect, it } from "vitest";
 import { createEd25519 } from "./ed25519.ts";
@@ -112,6 +113,21 @@ describe("Ed25519 on libsodium", () => {
         expect(ed25519.verify(hexToBytes(key), Uint8Array.of(i), forged), `${key} ${i}`).toBe(
           false,
         );
+  });
+
+  it("refuses an R of small order, though its owner made the equation hold", () => {
+    const seed = generateSeed();
+    const { publicKey } = createVoteSigner(seed);
+    const message = Uint8Array.of(42);
+    const expanded = createHash("sha512").update(seed).digest();
+    const clamped = littleEndian(expanded.subarray(0, 32)) & ~7n & (2n ** 255n - 1n);
+    const secretScalar = (clamped % 2n ** 254n) | (1n << 254n);
+    const identity = new Uint8Array(32);
+    identity[0] = 1;
+    const challenge = createHash("sha512").update(identity).update(publicKey).update(message);
+    const s = (littleEndian(challenge.digest()) * secretScalar) % L;
+    const signature = concatBytes(identity, toLittleEndian(s));
+    expect(ed25519.verify(publicKey, message, signature)).toBe(false);
   });
 
   it("calls a key or signature of a wrong length invalid and never throws", () => {
