@@ -17,21 +17,22 @@ export function capture(command, args, { cwd = ROOT, env = process.env, timeoutM
       cwd,
       env,
       stdio: ["ignore", "pipe", "pipe"],
-      timeout: timeoutMs,
-      killSignal: "SIGKILL",
     });
+    // Not spawn's own timeout: that one keeps us alive when the program does not exist.
+    const timer = timeoutMs > 0 ? setTimeout(() => child.kill("SIGKILL"), timeoutMs) : undefined;
+    const settle = (result) => {
+      clearTimeout(timer);
+      unforward();
+      resolve(result);
+    };
     const chunks = [];
     child.stdout.on("data", (chunk) => chunks.push(chunk));
     child.stderr.on("data", (chunk) => chunks.push(chunk));
     const unforward = forwardSignals(child);
-    child.on("error", (error) => {
-      unforward();
-      resolve({ code: 127, output: error.message });
-    });
-    child.on("close", (code, signal) => {
-      unforward();
-      resolve({ code: exitCode(code, signal), output: Buffer.concat(chunks).toString("utf8") });
-    });
+    child.on("error", (error) => settle({ code: 127, output: error.message }));
+    child.on("close", (code, signal) =>
+      settle({ code: exitCode(code, signal), output: Buffer.concat(chunks).toString("utf8") }),
+    );
   });
 }
 
