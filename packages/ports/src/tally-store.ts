@@ -58,7 +58,13 @@ export interface Presence {
 }
 
 export type Change =
-  | { readonly kind: "status"; readonly txId: TxId; readonly status: TxStatus | null }
+  | {
+      readonly kind: "status";
+      readonly txId: TxId;
+      readonly status: TxStatus | null;
+      /** True when this revision brought the key into being (its version is 1): the transaction opens here. */
+      readonly created: boolean;
+    }
   | { readonly kind: "record"; readonly txId: TxId; readonly record: TxRecord }
   | {
       readonly kind: "vote";
