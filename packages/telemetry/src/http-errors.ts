@@ -49,10 +49,6 @@ export function httpFailure(
     case "FST_ERR_VALIDATION":
       return failure(400, "INVALID_REQUEST", `the request is not valid${because}`);
   }
-  // Thrown by the JSON parser itself, which gives no code.
-  if (error instanceof SyntaxError) {
-    return failure(400, "INVALID_JSON", `the request body is not valid JSON${because}`);
-  }
   const own = code === "" || code.startsWith("FST_") ? "INVALID_REQUEST" : code;
   return failure(status, own, detail === "" ? "the request was refused" : detail);
 }

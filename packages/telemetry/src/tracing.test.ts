@@ -2,8 +2,9 @@ import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { createServer, type IncomingMessage } from "node:http";
 import { promisify } from "node:util";
+import { logs } from "@opentelemetry/api";
 import type { Logger } from "@quorate/ports";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { createTracing } from "./tracing.ts";
 
 async function textOf(message: IncomingMessage): Promise<string> {
@@ -87,6 +88,8 @@ test("without a URL the SDK is not even loaded", async () => {
 
 test("spans reach the collector with the service's name and version, nothing else does", async () => {
   const sink = await collector({ answers: true });
+  // Where the SDK would send logs by itself.
+  vi.stubEnv("OTEL_EXPORTER_OTLP_ENDPOINT", sink.url);
   const tracing = createTracing({ serviceName: "node", version: "9.8.7", otlpUrl: sink.url });
   tracing.tracer.startSpan("before the start").end();
   await Promise.all([tracing.start(), tracing.start()]);
@@ -94,6 +97,7 @@ test("spans reach the collector with the service's name and version, nothing els
     tracing.tracer.startSpan("inner").end();
     outer.end();
   });
+  logs.getLogger("any").emit({ body: "a log record" });
   await tracing.shutdown();
   await tracing.shutdown();
   expect(sink.received.map(({ path }) => path)).toEqual(["/v1/traces"]);
@@ -109,6 +113,7 @@ test("spans reach the collector with the service's name and version, nothing els
   const [inner, outer] = spans;
   expect(spans.map(({ name }) => name)).toEqual(["inner", "outer"]);
   expect(inner?.parentSpanId).toBe(outer?.spanId);
+  vi.unstubAllEnvs();
   await sink.close();
 });
 

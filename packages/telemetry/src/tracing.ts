@@ -1,4 +1,12 @@
-import { context, DiagLogLevel, diag, propagation, type Tracer, trace } from "@opentelemetry/api";
+import {
+  context,
+  DiagLogLevel,
+  diag,
+  logs,
+  propagation,
+  type Tracer,
+  trace,
+} from "@opentelemetry/api";
 import type { AbortOptions, Logger } from "@quorate/ports";
 import { TelemetryError } from "./errors.ts";
 import { TELEMETRY_LIMITS } from "./limits.ts";
@@ -87,6 +95,7 @@ async function startSdk(options: TracingOptions, url: string): Promise<Running> 
         trace.disable();
         context.disable();
         propagation.disable();
+        logs.disable();
         diag.disable();
       }
     },
