@@ -27,7 +27,7 @@ export type EtcdMember = {
   resume(options?: Cancellable): Promise<void>;
   /**
    * Starts it again on the same address and data, after stopping it if it runs.
-   * Resolves when it sees a leader; when fewer than a majority run, when it answers.
+   * Resolves when it sees a leader; when fewer than a majority run, when its peers can reach it.
    */
   restart(options?: Cancellable): Promise<void>;
 };
@@ -54,6 +54,7 @@ export async function launchMember(
   const { member: plan, majorityRuns } = parameters;
   const logFile = join(parameters.dataDir, `${plan.name}.log`);
   const clientUrl = `http://127.0.0.1:${plan.clientPort}`;
+  const peerUrl = `http://127.0.0.1:${plan.peerPort}`;
   const spawnMember = (): Promise<LoggedProcess> =>
     spawnLogged({
       name: plan.name,
@@ -70,13 +71,14 @@ export async function launchMember(
     waitReady(
       running,
       (options) =>
-        needsLeader ? isEtcdHealthy(clientUrl, options) : isEtcdAnswering(clientUrl, options),
+        // Without a leader etcd does not open its client port, only the one for its peers.
+        needsLeader ? isEtcdHealthy(clientUrl, options) : isEtcdAnswering(peerUrl, options),
       { name: plan.name, timeoutMs: READY_TIMEOUT_MS, signal },
     );
   const member: ManagedEtcdMember = {
     name: plan.name,
     clientUrl,
-    peerUrl: `http://127.0.0.1:${plan.peerPort}`,
+    peerUrl,
     logFile,
     get pid() {
       return running.pid;

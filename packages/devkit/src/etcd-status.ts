@@ -18,12 +18,12 @@ export async function isEtcdHealthy(
   return isRecord(body) && (body["health"] === "true" || body["health"] === true);
 }
 
-/** Whether the member answers at all, with or without a leader. Never rejects. */
+/** Whether the member answers its peers, with or without a leader. Never rejects. */
 export async function isEtcdAnswering(
-  clientUrl: string,
+  peerUrl: string,
   { signal }: Cancellable = {},
 ): Promise<boolean> {
-  const body = await fetchJson(`${clientUrl}/version`, { signal });
+  const body = await fetchJson(`${peerUrl}/version`, { signal });
   return isRecord(body) && typeof body["etcdserver"] === "string";
 }
 

@@ -32,7 +32,7 @@ export type StartAnvilParameters = {
   readonly stateFile?: string;
   /** Fixed port; default a free one. */
   readonly port?: number;
-  /** Default: a temporary file, removed by `stop` and `kill`. */
+  /** Default: a temporary file, removed when the server ends. */
   readonly logFile?: string;
   /** Cancels the start-up only. */
   readonly signal?: AbortSignal | undefined;
@@ -61,33 +61,26 @@ export type AnvilServer = {
 export async function startAnvil(parameters: StartAnvilParameters = {}): Promise<AnvilServer> {
   const { signal } = parameters;
   const binary = await locateAnvil({ signal });
-  const scratchDir = await mkdtemp(join(tmpdir(), "quorate-anvil-"));
-  const cleanUp = (): Promise<void> => rm(scratchDir, { recursive: true, force: true });
-  try {
-    for (let attempt = 1; ; attempt++) {
-      const port = parameters.port ?? (await freePort({ signal }));
-      try {
-        return await launch({ ...parameters, binary, port, scratchDir, cleanUp });
-      } catch (error) {
-        if (!(error instanceof DevkitError) || error.code !== "PORT_TAKEN") throw error;
-        if (parameters.port !== undefined || attempt === PORT_ATTEMPTS_MAX) throw error;
-      }
+  for (let attempt = 1; ; attempt++) {
+    const port = parameters.port ?? (await freePort({ signal }));
+    try {
+      return await launch({ ...parameters, binary, port });
+    } catch (error) {
+      if (!(error instanceof DevkitError) || error.code !== "PORT_TAKEN") throw error;
+      if (parameters.port !== undefined || attempt === PORT_ATTEMPTS_MAX) throw error;
     }
-  } catch (error) {
-    await cleanUp();
-    throw error;
   }
 }
 
 type LaunchParameters = StartAnvilParameters & {
   readonly binary: string;
   readonly port: number;
-  readonly scratchDir: string;
-  readonly cleanUp: () => Promise<void>;
 };
 
 async function launch(parameters: LaunchParameters): Promise<AnvilServer> {
-  const { port, scratchDir, cleanUp, signal, chainId = CHAIN_ID_DEFAULT } = parameters;
+  const { port, signal, chainId = CHAIN_ID_DEFAULT } = parameters;
+  const scratchDir = await mkdtemp(join(tmpdir(), "quorate-anvil-"));
+  const cleanUp = (): Promise<void> => rm(scratchDir, { recursive: true, force: true });
   const rpcUrl = `http://127.0.0.1:${port}`;
   const configFile = join(scratchDir, "config.json");
   const logFile = resolve(parameters.logFile ?? join(scratchDir, "anvil.log"));
@@ -105,6 +98,8 @@ async function launch(parameters: LaunchParameters): Promise<AnvilServer> {
       signal,
     });
     const accounts = parseAnvilAccounts(await readFile(configFile, "utf8"));
+    // However it ends; `stop` and `kill` below wait for it as well.
+    void running.exited.then(cleanUp);
     return {
       rpcUrl,
       port,
@@ -125,6 +120,7 @@ async function launch(parameters: LaunchParameters): Promise<AnvilServer> {
     };
   } catch (error) {
     await running.kill();
+    await cleanUp();
     throw error;
   }
 }
