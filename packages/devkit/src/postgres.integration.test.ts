@@ -1,4 +1,4 @@
-import { chmod, mkdir, mkdtemp, rm } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client } from "pg";
@@ -60,8 +60,18 @@ test("stopping does not wait for clients, and a later start finds the data", asy
   await session.connect();
   await session.query("create table kept (x int); insert into kept values (8)");
   await first.stop();
+  expect(await readFile(first.logFile, "utf8")).toContain("received fast shutdown request");
   const second = await startPostgres({ dataDir: join(scratch, "data") });
   expect(await query(second.url, "select x from kept")).toEqual([8]);
+});
+
+test("restarting a running server replaces its process and nothing else", async () => {
+  const server = await startPostgres({ dataDir: join(scratch, "data") });
+  const { pid, url } = server;
+  await server.restart();
+  expect(() => process.kill(pid, 0)).toThrow(/ESRCH/);
+  expect(server.url).toBe(url);
+  expect(await query(url, "select 1")).toEqual([1]);
 });
 
 test("two servers side by side do not share data", async () => {
