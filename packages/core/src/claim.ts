@@ -5,13 +5,46 @@ import type { TrusteeSet } from "./trustee-set.ts";
 import { type Verify, verifyVote } from "./vote.ts";
 import { stateOf, statusOf, transition } from "./vote-fsm.ts";
 
+/** What the stored votes themselves say, whatever the status key claims. */
+export type Backing =
+  | { readonly kind: "backed"; readonly value: Value }
+  /** The status says so but the votes do not: somebody forged it. Never submitted. */
+  | { readonly kind: "unbacked"; readonly validVotes: number; readonly needed: number }
+  | { readonly kind: "dissent" };
+
+/**
+ * Counts the votes whose signatures verify. A value that is to reach the chain must
+ * have t of them for the recorded value, and under strict-abort nobody against it.
+ */
+export function backing(snapshot: TxSnapshot, set: TrusteeSet, verify: Verify): Backing {
+  const { record } = snapshot;
+  const equivocators = new Set(
+    [...snapshot.violations].filter(([, types]) => types.has("DOUBLE_VOTING")).map(([n]) => n),
+  );
+  const valid = [...snapshot.votes].filter(
+    ([nodeId, v]) =>
+      v.vote.txId === snapshot.txId &&
+      v.vote.nodeId === nodeId &&
+      !equivocators.has(nodeId) &&
+      verifyVote(v, set, verify).ok,
+  );
+  const counts = [...countVotes(valid.map(([, v]) => v))];
+  const reached = counts.filter(([, count]) => count >= set.threshold);
+  const winner = reached.length === 1 ? reached[0] : undefined;
+  if (record === null || winner === undefined || record.value !== winner[0]) {
+    const validVotes = Math.max(0, ...counts.map(([, count]) => count));
+    return { kind: "unbacked", validVotes, needed: set.threshold };
+  }
+  if (record.policy === "strict-abort" && (counts.length > 1 || equivocators.size > 0))
+    return { kind: "dissent" };
+  return { kind: "backed", value: winner[0] };
+}
+
 export type ClaimDecision =
   | { readonly kind: "claim"; readonly value: Value; readonly writes: TxWrites }
   /** Not THRESHOLD_REACHED, or no longer: nothing to do. */
   | { readonly kind: "not-ready" }
-  /** The status says so but the votes do not: somebody forged it. Never submitted. */
-  | { readonly kind: "unbacked"; readonly validVotes: number; readonly needed: number }
-  | { readonly kind: "dissent" };
+  | Exclude<Backing, { readonly kind: "backed" }>;
 
 /**
  * Whether the submitter may take this transaction, from the stored votes alone:
@@ -20,39 +53,22 @@ export type ClaimDecision =
  * @param snapshot read after the settle window, at one revision
  */
 export function decideClaim(snapshot: TxSnapshot, set: TrusteeSet, verify: Verify): ClaimDecision {
-  const { record } = snapshot;
   if (snapshot.status !== "THRESHOLD_REACHED") return { kind: "not-ready" };
-  const equivocators = new Set(
-    [...snapshot.violations].filter(([, types]) => types.has("DOUBLE_VOTING")).map(([n]) => n),
-  );
-  const valid = [...snapshot.votes.values()].filter(
-    (v) =>
-      v.vote.txId === snapshot.txId &&
-      !equivocators.has(v.vote.nodeId) &&
-      snapshot.votes.get(v.vote.nodeId) === v &&
-      verifyVote(v, set, verify).ok,
-  );
-  const counts = [...countVotes(valid)];
-  const winner = counts.find(([, count]) => count >= set.threshold);
-  const best = Math.max(0, ...counts.map(([, count]) => count));
-  if (record === null || winner === undefined || record.value !== winner[0])
-    return { kind: "unbacked", validVotes: best, needed: set.threshold };
-  if (record.policy === "strict-abort" && (counts.length > 1 || equivocators.size > 0))
-    return { kind: "dissent" };
+  const backed = backing(snapshot, set, verify);
+  if (backed.kind !== "backed") return backed;
   const state = unwrap(transition(stateOf(snapshot.status), "SubmitSuccess"));
-  const status = statusOf(state) ?? "SUBMITTED";
   const writes: TxWrites = {
     txId: snapshot.txId,
     newVotes: [],
     counts: new Map(),
-    status,
+    status: statusOf(state) ?? "SUBMITTED",
     record: null,
-    decision: { kind: "SUBMIT", value: winner[0] },
+    decision: { kind: "SUBMIT", value: backed.value },
     violations: [],
     bans: [],
     silenceStreaks: new Map(),
   };
-  return { kind: "claim", value: winner[0], writes };
+  return { kind: "claim", value: backed.value, writes };
 }
 
 /** The commit that follows the chain's finality. Null when the status is not SUBMITTED (confirmed already, or foreign). */

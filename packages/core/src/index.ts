@@ -9,7 +9,13 @@ export {
   toBase64,
   utf8,
 } from "./bytes.ts";
-export { type ClaimDecision, decideClaim, decideConfirm } from "./claim.ts";
+export {
+  type Backing,
+  backing,
+  type ClaimDecision,
+  decideClaim,
+  decideConfirm,
+} from "./claim.ts";
 export {
   type DecideContext,
   type DecideInput,

@@ -1,1 +1,31 @@
-export {};
+export { Admission, type AdmissionDependencies, type AdmissionReason } from "./admission.ts";
+export {
+  type NodeMetrics,
+  nodeMetrics,
+  type SubmitterMetrics,
+  submitterMetrics,
+} from "./catalogue.ts";
+export { DeadlineMonitor, type DeadlineOptions } from "./deadline-monitor.ts";
+export { Projector } from "./projector.ts";
+export { rendezvousRank } from "./rendezvous.ts";
+export { type ClaimsOptions, SubmissionClaims } from "./submission-claims.ts";
+export { FencedError, type SenderOptions, SubmissionSender } from "./submission-sender.ts";
+export {
+  type SubmitterDependencies,
+  type SubmitterOptions,
+  SubmitterService,
+} from "./submitter-service.ts";
+export { TallyView } from "./tally-view.ts";
+export {
+  type Check,
+  TrusteeNode,
+  type TrusteeNodeDependencies,
+  type TrusteeNodeOptions,
+} from "./trustee-node.ts";
+export {
+  type PipelineDependencies,
+  type PipelineOptions,
+  type RecordOutcome,
+  VotePipeline,
+} from "./vote-pipeline.ts";
+export { type CastOutcome, type PublisherOptions, VotePublisher } from "./vote-publisher.ts";

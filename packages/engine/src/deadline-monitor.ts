@@ -1,0 +1,106 @@
+import { type NodeId, type ProtocolConfig, type TrusteeSet, type TxId } from "@quorate/core";
+import type { Clock, Logger, TallyStore } from "@quorate/ports";
+import { rendezvousRank } from "./rendezvous.ts";
+import type { TallyView } from "./tally-view.ts";
+import type { VotePipeline } from "./vote-pipeline.ts";
+
+export interface DeadlineOptions {
+  readonly nodeId: NodeId;
+  readonly protocol: ProtocolConfig;
+  /** How long each further rank waits for the owner to judge, in ms. */
+  readonly staggerMs: number;
+  /** How often the list of open transactions is looked through, in ms. */
+  readonly intervalMs: number;
+}
+
+/**
+ * Has silence judged when a transaction's deadline passes. The transaction's owner
+ * does it, the others after it in order of rank; the record's `absent` field,
+ * written once under the status guard, makes it happen once.
+ */
+export class DeadlineMonitor {
+  readonly #options: DeadlineOptions;
+  readonly #deps: {
+    readonly set: () => TrusteeSet;
+    readonly store: TallyStore;
+    readonly view: TallyView;
+    readonly pipeline: VotePipeline;
+    readonly clock: Clock;
+    readonly logger: Logger;
+  };
+  /** Open transactions, in the order in which they were first seen. */
+  readonly #open = new Set<TxId>();
+  #streaks: ReadonlyMap<NodeId, number> = new Map();
+
+  constructor(
+    options: DeadlineOptions,
+    dependencies: {
+      readonly set: () => TrusteeSet;
+      readonly store: TallyStore;
+      readonly view: TallyView;
+      readonly pipeline: VotePipeline;
+      readonly clock: Clock;
+      readonly logger: Logger;
+    },
+  ) {
+    this.#options = options;
+    this.#deps = dependencies;
+  }
+
+  get openTransactions(): number {
+    return this.#open.size;
+  }
+
+  onView(touched: Iterable<TxId>): void {
+    for (const txId of touched) {
+      if (this.#needsJudging(txId)) this.#open.add(txId);
+      else this.#open.delete(txId);
+    }
+  }
+
+  async run(options: { readonly signal: AbortSignal }): Promise<void> {
+    const { clock, logger } = this.#deps;
+    while (!options.signal.aborted) {
+      try {
+        await clock.sleep(this.#options.intervalMs, options);
+        await this.#sweep(options);
+      } catch (error) {
+        if (options.signal.aborted) return;
+        logger.warn("deadline sweep failed, it is tried again", { error });
+      }
+    }
+  }
+
+  async #sweep(options: { readonly signal: AbortSignal }): Promise<void> {
+    const { store, view, pipeline, clock } = this.#deps;
+    const due: TxId[] = [];
+    for (const txId of this.#open) {
+      const record = view.record(txId);
+      if (record === null) continue;
+      const live = [...view.presence.values()].map((p) => p.nodeId);
+      const rank = rendezvousRank(txId, this.#options.nodeId, live);
+      if (clock.nowMs() >= record.deadlineAtMs + rank * this.#options.staggerMs) due.push(txId);
+    }
+    if (due.length === 0) return;
+    this.#streaks = await store.readSilenceStreaks(options);
+    for (const txId of due)
+      if (this.#needsJudging(txId)) pipeline.judgeDeadline(txId, this.#streaks);
+  }
+
+  #needsJudging(txId: TxId): boolean {
+    const { view } = this.#deps;
+    const record = view.record(txId);
+    const status = view.status(txId);
+    if (record === null || status === null || status === "ABORTED_BYZANTINE") return false;
+    if (record.absent !== null) return false;
+    if (status === "COLLECTING") return true;
+    // All have voted and nobody has a run of silence to end: there is nothing to judge.
+    const votes = view.votes(txId);
+    const set = this.#deps.set();
+    const missing = set.trustees.some(
+      (t) =>
+        !votes.has(t.nodeId) && !record.excluded.includes(t.nodeId) && !view.bans.has(t.peerId),
+    );
+    return missing || [...this.#streaks.values()].some((streak) => streak > 0);
+  }
+}

@@ -1,0 +1,326 @@
+import {
+  backing,
+  decideClaim,
+  decideConfirm,
+  type TrusteeSet,
+  type TxId,
+  type TxWrites,
+  type Value,
+  type Verify,
+} from "@quorate/core";
+import type {
+  Chain,
+  Clock,
+  ClusterConfig,
+  Logger,
+  NewSubmission,
+  Sender,
+  SubmissionStore,
+  TallyStore,
+  TxCommit,
+  VersionedSnapshot,
+} from "@quorate/ports";
+import type { SubmitterMetrics } from "./catalogue.ts";
+import type { TallyView } from "./tally-view.ts";
+
+export interface ClaimsOptions {
+  /** How long a threshold that is not unanimous stays open for dissent, in ms. */
+  readonly settleMs: number;
+  /** How long decided transactions gather into one claim, in ms. */
+  readonly windowMs: number;
+  readonly batchMax: number;
+}
+
+export interface ClaimsDependencies {
+  readonly config: () => ClusterConfig;
+  readonly verify: Verify;
+  readonly store: TallyStore;
+  readonly view: TallyView;
+  readonly submissions: SubmissionStore;
+  readonly chain: Pick<Chain, "keyOf">;
+  readonly sender: Sender;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: SubmitterMetrics;
+  /** New rows are in the queue. */
+  readonly onQueued: (txIds: readonly TxId[]) => void;
+}
+
+/**
+ * Takes decided transactions: waits out the settle window, verifies the votes,
+ * writes the claim (status SUBMITTED and the write-once decision), and queues it
+ * in PostgreSQL, in this order. A crash in between is made good at the next start,
+ * by queueing every SUBMITTED transaction again, which is harmless.
+ *
+ * The settle window is timed by this process from when it saw the threshold, so
+ * that no other node's clock can shorten it (R5).
+ */
+export class SubmissionClaims {
+  readonly #options: ClaimsOptions;
+  readonly #deps: ClaimsDependencies;
+  /** When each may be claimed, by the monotonic clock. */
+  readonly #due = new Map<TxId, number>();
+  /** SUBMITTED by an earlier run or another process: to be verified and queued. */
+  readonly #recover = new Set<TxId>();
+  readonly #queued = new Set<TxId>();
+  #wake: (() => void) | null = null;
+
+  constructor(options: ClaimsOptions, dependencies: ClaimsDependencies) {
+    this.#options = options;
+    this.#deps = dependencies;
+  }
+
+  get waiting(): number {
+    return this.#due.size + this.#recover.size;
+  }
+
+  onView(touched: Iterable<TxId>): void {
+    for (const txId of touched) this.#look(txId);
+    this.#wake?.();
+  }
+
+  #look(txId: TxId): void {
+    const { view, clock } = this.#deps;
+    const status = view.status(txId);
+    if (status === "SUBMITTED") {
+      this.#due.delete(txId);
+      if (!this.#queued.has(txId)) this.#recover.add(txId);
+      return;
+    }
+    if (status !== "THRESHOLD_REACHED") {
+      this.#due.delete(txId);
+      if (status === "CONFIRMED") this.#queued.delete(txId);
+      return;
+    }
+    const now = clock.monotonicMs();
+    const unanimous = view.record(txId)?.unanimous === true;
+    const waitMs = unanimous ? 0 : this.#options.settleMs;
+    const before = this.#due.get(txId);
+    this.#due.set(txId, before === undefined ? now + waitMs : Math.min(before, now + waitMs));
+  }
+
+  /** Runs until aborted. Failures of a store are waited out. */
+  async run(options: { readonly signal: AbortSignal }): Promise<void> {
+    const { clock, logger } = this.#deps;
+    options.signal.addEventListener("abort", () => this.#wake?.(), { once: true });
+    for (let failures = 0; !options.signal.aborted; ) {
+      try {
+        await this.#recoverOnce(options);
+        const waitMs = await this.#claimOnce(options);
+        failures = 0;
+        await this.#idle(waitMs, options);
+      } catch (error) {
+        if (options.signal.aborted) return;
+        logger.warn("claiming failed, it is tried again", { error });
+        await clock.sleep(Math.min(5_000, 100 * 2 ** Math.min(failures++, 6)), options);
+      }
+    }
+  }
+
+  async #idle(waitMs: number | null, options: { readonly signal: AbortSignal }): Promise<void> {
+    if (options.signal.aborted) return;
+    const { clock } = this.#deps;
+    await new Promise<void>((resolve) => {
+      const cancel = waitMs === null ? () => {} : clock.schedule(waitMs, resolve);
+      this.#wake = () => {
+        cancel();
+        resolve();
+      };
+    });
+    this.#wake = null;
+    // A moment for more of them to meet in one commit.
+    await clock.sleep(this.#options.windowMs, options);
+  }
+
+  /** @returns how long until the next is due, in ms; null when none waits. */
+  async #claimOnce(options: { readonly signal: AbortSignal }): Promise<number | null> {
+    const { clock, store, view } = this.#deps;
+    const now = clock.monotonicMs();
+    const due = [...this.#due].filter(([, atMs]) => atMs <= now).map(([txId]) => txId);
+    const ready = due.slice(0, this.#options.batchMax);
+    if (ready.length > 0) {
+      const turns: { txId: TxId; base: VersionedSnapshot; writes: TxWrites; value: Value }[] = [];
+      for (const base of await this.#bases(ready, options)) {
+        const { txId } = base.snapshot;
+        const claim = decideClaim(base.snapshot, this.#set(), this.#deps.verify);
+        if (claim.kind === "claim")
+          turns.push({ txId, base, writes: claim.writes, value: claim.value });
+        else this.#refuse(txId, claim);
+      }
+      const commits: TxCommit[] = turns.map((t) => ({ version: t.base.version, writes: t.writes }));
+      const outcomes =
+        commits.length === 0
+          ? []
+          : await store.commit(commits, this.#deps.config().epochVersion, options);
+      const claimed: { txId: TxId; value: Value; revision: bigint }[] = [];
+      for (const [i, turn] of turns.entries()) {
+        const outcome = outcomes[i];
+        if (outcome?.kind === "committed") {
+          view.adoptCommit(turn.base, turn.writes, outcome.revision);
+          this.#due.delete(turn.txId);
+          this.#recover.add(turn.txId);
+          claimed.push({ txId: turn.txId, value: turn.value, revision: outcome.revision });
+          this.#deps.metrics.claims.inc({ outcome: "claim" });
+        } else if (outcome !== undefined) {
+          this.#deps.metrics.claims.inc({ outcome: "conflict" });
+          view.adopt(outcome.fresh);
+          this.#look(turn.txId);
+        }
+      }
+      await this.#queue(claimed, options);
+    }
+    if (this.#due.size === 0) return null;
+    return Math.max(0, Math.min(...this.#due.values()) - clock.monotonicMs());
+  }
+
+  #refuse(txId: TxId, claim: { readonly kind: "not-ready" | "unbacked" | "dissent" }): void {
+    this.#due.delete(txId);
+    if (claim.kind === "not-ready") return;
+    this.#deps.metrics.claims.inc({ outcome: claim.kind });
+    this.#deps.logger.error("a status in etcd is not backed by votes; it is not submitted", {
+      txId,
+      ...claim,
+    });
+  }
+
+  /** Queues what is SUBMITTED in etcd and perhaps not in PostgreSQL. Verifies the votes again: the status alone proves nothing. */
+  async #recoverOnce(options: { readonly signal: AbortSignal }): Promise<void> {
+    while (this.#recover.size > 0) {
+      const some = [...this.#recover].slice(0, this.#options.batchMax);
+      const rows: { txId: TxId; value: Value; revision: bigint }[] = [];
+      for (const base of await this.#bases(some, options)) {
+        const { txId, status } = base.snapshot;
+        const backed = backing(base.snapshot, this.#set(), this.#deps.verify);
+        if (status !== "SUBMITTED") this.#recover.delete(txId);
+        else if (backed.kind === "backed")
+          rows.push({ txId, value: backed.value, revision: base.version });
+        else if (backed.kind === "dissent")
+          // Dissent after the claim: the submission stands (R5); the claim itself was made on verified votes.
+          await this.#queueStanding(base, rows);
+        else {
+          this.#recover.delete(txId);
+          this.#refuse(txId, backed);
+        }
+      }
+      await this.#queue(rows, options);
+    }
+  }
+
+  /** A late dissenter can't take back a claim, but t valid votes must stand behind the value all the same. */
+  async #queueStanding(
+    base: VersionedSnapshot,
+    rows: { txId: TxId; value: Value; revision: bigint }[],
+  ): Promise<void> {
+    const { snapshot } = base;
+    const record = snapshot.record;
+    if (record === null) return;
+    const lenient = {
+      ...snapshot,
+      record: { ...record, policy: "quarantine-and-continue" as const },
+    };
+    const backed = backing(lenient, this.#set(), this.#deps.verify);
+    if (backed.kind === "backed")
+      rows.push({ txId: snapshot.txId, value: backed.value, revision: base.version });
+    else {
+      this.#recover.delete(snapshot.txId);
+      this.#refuse(snapshot.txId, backed);
+    }
+  }
+
+  async #queue(
+    claimed: readonly { readonly txId: TxId; readonly value: Value; readonly revision: bigint }[],
+    options: { readonly signal: AbortSignal },
+  ): Promise<void> {
+    if (claimed.length === 0) return;
+    const { submissions, sender, chain, logger } = this.#deps;
+    const { epoch } = this.#set();
+    const rows: NewSubmission[] = claimed.map(({ txId, value, revision }) => ({
+      txId,
+      key: chain.keyOf(txId),
+      value,
+      epoch,
+      decisionRevision: revision,
+    }));
+    const outcomes = await submissions.enqueue(rows, sender, options);
+    for (const [i, outcome] of outcomes.entries()) {
+      const row = rows[i];
+      if (row === undefined) continue;
+      this.#recover.delete(row.txId);
+      this.#queued.add(row.txId);
+      if (outcome.kind === "conflict")
+        logger.error("the same transaction id was submitted before with another value", {
+          txId: row.txId,
+          storedValue: outcome.storedValue.toString(),
+          value: row.value.toString(),
+        });
+    }
+    this.#deps.onQueued(rows.map((r) => r.txId));
+  }
+
+  /** Writes CONFIRMED to etcd for what is final in PostgreSQL. Idempotent. @returns how many were confirmed. */
+  async confirmOnce(options: { readonly signal: AbortSignal }): Promise<number> {
+    const { submissions, store, view } = this.#deps;
+    const final = await submissions.unconfirmed(this.#options.batchMax, options);
+    if (final.length === 0) return 0;
+    const bases = await this.#bases(
+      final.map((s) => s.txId),
+      options,
+    );
+    const done: TxId[] = [];
+    const turns: { base: VersionedSnapshot; writes: TxWrites }[] = [];
+    for (const [i, seen] of bases.entries()) {
+      const submission = final[i];
+      const chain = {
+        txHash: submission?.txHash ?? "",
+        blockNumber: (submission?.blockNumber ?? 0n).toString(),
+      };
+      // The view may lag behind the claim: what it does not show as SUBMITTED is read again.
+      const inView = decideConfirm(seen.snapshot, chain);
+      const base = inView === null ? await store.read(seen.snapshot.txId, options) : seen;
+      const writes = inView ?? decideConfirm(base.snapshot, chain);
+      if (writes !== null) turns.push({ base, writes });
+      else {
+        done.push(base.snapshot.txId);
+        if (base.snapshot.status !== "CONFIRMED")
+          this.#deps.logger.error("a value is final on the chain, but etcd says otherwise", {
+            txId: base.snapshot.txId,
+            status: base.snapshot.status,
+          });
+      }
+    }
+    if (turns.length > 0) {
+      const commits = turns.map((t) => ({ version: t.base.version, writes: t.writes }));
+      const outcomes = await store.commit(commits, this.#deps.config().epochVersion, options);
+      for (const [i, turn] of turns.entries()) {
+        const outcome = outcomes[i];
+        if (outcome?.kind === "committed") {
+          view.adoptCommit(turn.base, turn.writes, outcome.revision);
+          done.push(turn.writes.txId);
+        } else if (outcome !== undefined) view.adopt(outcome.fresh);
+      }
+    }
+    await submissions.markConfirmed(done, options);
+    for (const txId of done) this.#queued.delete(txId);
+    return done.length;
+  }
+
+  #set(): TrusteeSet {
+    return this.#deps.config().set;
+  }
+
+  async #bases(
+    txIds: readonly TxId[],
+    options: { readonly signal: AbortSignal },
+  ): Promise<readonly VersionedSnapshot[]> {
+    const { view, store } = this.#deps;
+    return Promise.all(
+      txIds.map(async (txId) => {
+        const known = view.snapshot(txId);
+        if (known !== null && known.version > 0n) return known;
+        const read = await store.read(txId, options);
+        view.adopt(read);
+        return read;
+      }),
+    );
+  }
+}

@@ -1,0 +1,326 @@
+import type { TxId } from "@quorate/core";
+import type {
+  AuditLog,
+  Chain,
+  ChainSigner,
+  ChangeSet,
+  Clock,
+  ClusterConfig,
+  Ed25519,
+  Election,
+  Logger,
+  MetricsFactory,
+  Sender,
+  SubmissionStore,
+  TallyStore,
+} from "@quorate/ports";
+import { type SubmitterMetrics, submitterMetrics } from "./catalogue.ts";
+import { Projector } from "./projector.ts";
+import { type ClaimsOptions, SubmissionClaims } from "./submission-claims.ts";
+import { type SenderOptions, SubmissionSender } from "./submission-sender.ts";
+import { TallyView } from "./tally-view.ts";
+import type { Check } from "./trustee-node.ts";
+
+export interface SubmitterOptions {
+  /** Names this process among candidates; must differ between processes. */
+  readonly candidate: string;
+  readonly leaseTtlSeconds: number;
+  readonly claims: ClaimsOptions;
+  readonly sender: SenderOptions;
+  /** How long queued results gather into one chain transaction, in ms. */
+  readonly batchWindowMs: number;
+}
+
+export interface SubmitterDependencies {
+  readonly store: TallyStore;
+  readonly election: Election;
+  readonly submissions: SubmissionStore;
+  readonly audit: AuditLog;
+  readonly chain: Chain;
+  readonly signer: ChainSigner;
+  readonly ed25519: Ed25519;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: MetricsFactory;
+  /** Leadership or the place in the change stream is lost: the process must end, a new one starts clean. */
+  readonly onFatal: (error: unknown) => void;
+}
+
+/** The submitter: one leader at a time writes decided values to the chain, and one projects history. Others stand by. */
+export class SubmitterService {
+  readonly view = new TallyView();
+  readonly #options: SubmitterOptions;
+  readonly #deps: SubmitterDependencies;
+  readonly #metrics: SubmitterMetrics;
+  readonly #running = new AbortController();
+  readonly #tasks: Promise<unknown>[] = [];
+  readonly #projector: Projector;
+  #config: ClusterConfig | null = null;
+  #claims: SubmissionClaims | null = null;
+  #sender: SubmissionSender | null = null;
+  #wakeSender: (() => void) | null = null;
+  #leading = false;
+  #projecting = false;
+  #headAtMs: number | null = null;
+  #chainProblem: string | null = null;
+
+  constructor(options: SubmitterOptions, dependencies: SubmitterDependencies) {
+    this.#options = options;
+    this.#deps = dependencies;
+    this.#metrics = submitterMetrics(dependencies.metrics);
+    const { store, audit, clock, logger } = dependencies;
+    this.#projector = new Projector({ store, audit, clock, logger, metrics: this.#metrics });
+  }
+
+  get leading(): boolean {
+    return this.#leading;
+  }
+
+  get projectedRevision(): bigint | null {
+    return this.#projector.position;
+  }
+
+  get clusterConfig(): ClusterConfig | null {
+    return this.#config;
+  }
+
+  async start(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    const { store, chain, logger, signer } = this.#deps;
+    await store.start(options);
+    await chain.start(options);
+    this.#config = await store.readConfig(options);
+    const { revision, bans } = await store.readBans(options);
+    this.view.load(bans, []);
+    const open = await this.#loadOpen(options);
+    this.#run(
+      "watch",
+      store.watch(revision, (set) => this.#onChanges(set), this.#stopSignal()),
+    );
+    this.#run("submitter", this.#campaign(open));
+    this.#run("projector", this.#projectWhileLeading());
+    logger.info("submitter started", { address: signer.address, chainId: chain.chainId });
+  }
+
+  async stop(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    this.#running.abort(new Error("the submitter stops"));
+    this.#wakeSender?.();
+    await Promise.allSettled(this.#tasks);
+    await this.#deps.chain.stop(options);
+    await this.#deps.store.stop(options);
+  }
+
+  checks(): readonly Check[] {
+    const { clock } = this.#deps;
+    const headAge = this.#headAtMs === null ? null : clock.monotonicMs() - this.#headAtMs;
+    const chainOk = this.#chainProblem === null && (!this.#leading || headAge !== null);
+    const sending = this.#sender?.problem ?? null;
+    return [
+      {
+        name: "started",
+        ok: this.#config !== null,
+        detail: this.#config === null ? "still starting" : "started",
+      },
+      { name: "chain", ok: chainOk, detail: this.#chainProblem ?? "following the chain" },
+      {
+        name: "sending",
+        ok: sending === null,
+        detail: sending ?? "nothing is known against sending",
+      },
+      // A standby is ready too: it takes over when the leader's lease ends.
+      { name: "leader", ok: true, detail: this.#leading ? "this process leads" : "standing by" },
+      {
+        name: "projector",
+        ok: true,
+        detail: this.#projecting ? `at revision ${this.#projector.position ?? 0n}` : "standing by",
+      },
+    ];
+  }
+
+  #stopSignal(): { readonly signal: AbortSignal } {
+    return { signal: this.#running.signal };
+  }
+
+  async #loadOpen(options: { readonly signal?: AbortSignal }): Promise<readonly TxId[]> {
+    const open: TxId[] = [];
+    let after: TxId | null = null;
+    for (;;) {
+      const page = await this.#deps.store.listTransactions({ after, limit: 1_000 }, options);
+      for (const { txId, status, record } of page) {
+        if (status === "CONFIRMED" || status === "ABORTED_BYZANTINE") continue;
+        this.view.noteExisting(txId, status, record);
+        open.push(txId);
+      }
+      const last = page.at(-1);
+      if (last === undefined || page.length < 1_000) return open;
+      after = last.txId;
+    }
+  }
+
+  async #onChanges(set: ChangeSet): Promise<void> {
+    const touched = this.view.apply(set);
+    for (const change of set.changes)
+      if (change.kind === "config")
+        this.#config = await this.#deps.store.readConfig(this.#stopSignal());
+    this.#claims?.onView(touched);
+  }
+
+  async #campaign(openAtStart: readonly TxId[]): Promise<void> {
+    const { election, chain, signer } = this.#deps;
+    const name = `submitter/${chain.chainId}/${signer.address}`;
+    const { candidate, leaseTtlSeconds } = this.#options;
+    await election.campaign(
+      name,
+      candidate,
+      leaseTtlSeconds,
+      (lost) => this.#lead(lost, openAtStart),
+      this.#stopSignal(),
+    );
+  }
+
+  async #lead(lost: AbortSignal, openAtStart: readonly TxId[]): Promise<void> {
+    const { submissions, chain, signer, clock, logger, store, ed25519 } = this.#deps;
+    const signal = AbortSignal.any([lost, this.#running.signal]);
+    const sender: Sender = { chainId: chain.chainId, address: signer.address };
+    const floor = await chain.transactionCount(signer.address, "latest", { signal });
+    const lease = await submissions.becomeLeader(sender, floor, { signal });
+    logger.info("this process leads", { leaderEpoch: lease.leaderEpoch.toString() });
+    this.#sender = new SubmissionSender(lease, this.#options.sender, {
+      chain,
+      signer,
+      submissions,
+      clock,
+      logger,
+      metrics: this.#metrics,
+    });
+    this.#claims = new SubmissionClaims(this.#options.claims, {
+      config: () => this.#started(),
+      verify: (key, message, signature) => ed25519.verify(key, message, signature),
+      store,
+      view: this.view,
+      submissions,
+      chain,
+      sender,
+      clock,
+      logger,
+      metrics: this.#metrics,
+      onQueued: (txIds) => {
+        this.#sender?.noteQueued(txIds);
+        this.#wakeSender?.();
+      },
+    });
+    this.#claims.onView([
+      ...openAtStart,
+      ...this.view.withStatus("THRESHOLD_REACHED"),
+      ...this.view.withStatus("SUBMITTED"),
+    ]);
+    this.#leading = true;
+    this.#metrics.leader.set({}, 1);
+    // One of them failing ends the others: a leader works as a whole or not at all.
+    const stop = new AbortController();
+    const together = { signal: AbortSignal.any([signal, stop.signal]) };
+    const parts = [
+      this.#claims.run(together),
+      this.#sendLoop(together),
+      chain.watchHeads((head) => this.#onHead(head.number, together), together),
+    ];
+    try {
+      await Promise.race(parts);
+    } finally {
+      stop.abort(new Error("leadership ends"));
+      this.#wakeSender?.();
+      await Promise.allSettled(parts);
+      this.#leading = false;
+      this.#metrics.leader.set({}, 0);
+    }
+    if (lost.aborted && !this.#running.signal.aborted)
+      throw new Error("the submitter's lease was lost");
+  }
+
+  async #sendLoop(options: { readonly signal: AbortSignal }): Promise<void> {
+    const { clock } = this.#deps;
+    options.signal.addEventListener("abort", () => this.#wakeSender?.(), { once: true });
+    while (!options.signal.aborted) {
+      await this.#guarded("sending", () => this.#sender?.sendQueued(options), options);
+      if (options.signal.aborted) return;
+      await new Promise<void>((resolve) => {
+        this.#wakeSender = resolve;
+      });
+      await clock.sleep(this.#options.batchWindowMs, options).catch(() => {});
+    }
+  }
+
+  async #onHead(number: bigint, options: { readonly signal: AbortSignal }): Promise<void> {
+    this.#headAtMs = this.#deps.clock.monotonicMs();
+    await this.#guarded("reconciling", () => this.#sender?.reconcile(number, options), options);
+    await this.#guarded("confirming", () => this.#confirmAll(options), options);
+    await this.#guarded("counting", () => this.#gauge(options), options);
+    // The window may have room again, and whatever failed before is tried at every head.
+    this.#wakeSender?.();
+  }
+
+  async #confirmAll(options: { readonly signal: AbortSignal }): Promise<void> {
+    const claims = this.#claims;
+    while (claims !== null && (await claims.confirmOnce(options)) > 0);
+  }
+
+  async #gauge(options: { readonly signal: AbortSignal }): Promise<void> {
+    const counts = await this.#deps.submissions.counts(options);
+    for (const [state, count] of Object.entries(counts)) this.#metrics.queue.set({ state }, count);
+  }
+
+  /** Failures of servers are waited out until the next head; being deposed ends it. */
+  async #guarded(
+    what: string,
+    task: () => Promise<void> | undefined,
+    options: { readonly signal: AbortSignal },
+  ): Promise<void> {
+    try {
+      await task();
+      this.#chainProblem = null;
+    } catch (error) {
+      if (options.signal.aborted) return;
+      if (error instanceof Error && error.name === "FencedError") throw error;
+      this.#chainProblem = `${what} failed: ${error instanceof Error ? error.message : String(error)}`;
+      this.#deps.logger.warn("a step of the submission failed, it is tried at the next head", {
+        step: what,
+        error,
+      });
+    }
+  }
+
+  async #projectWhileLeading(): Promise<void> {
+    const { election } = this.#deps;
+    const { candidate, leaseTtlSeconds } = this.#options;
+    await election.campaign(
+      "projector",
+      candidate,
+      leaseTtlSeconds,
+      async (lost) => {
+        this.#projecting = true;
+        await this.#projector.run({ signal: AbortSignal.any([lost, this.#running.signal]) });
+      },
+      this.#stopSignal(),
+    );
+  }
+
+  #started(): ClusterConfig {
+    if (this.#config === null) throw new Error("the submitter has not started");
+    return this.#config;
+  }
+
+  #run(name: string, task: Promise<unknown>): void {
+    this.#tasks.push(
+      task.then(
+        () => {
+          if (!this.#running.signal.aborted)
+            this.#deps.onFatal(new Error(`${name} ended by itself`));
+        },
+        (error: unknown) => {
+          if (this.#running.signal.aborted) return;
+          this.#deps.logger.error("background task failed", { task: name, error });
+          this.#deps.onFatal(error);
+        },
+      ),
+    );
+  }
+}

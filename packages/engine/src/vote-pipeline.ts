@@ -1,0 +1,440 @@
+import {
+  type Ban,
+  type Decision,
+  decide,
+  LIMITS,
+  type NodeId,
+  type ProtocolConfig,
+  type TxId,
+  type TxWrites,
+  type VerifiedVote,
+} from "@quorate/core";
+import {
+  type Clock,
+  type ClusterConfig,
+  type CommitOutcome,
+  type Logger,
+  StoreError,
+  type TallyStore,
+  type TxCommit,
+  type VersionedSnapshot,
+} from "@quorate/ports";
+import type { NodeMetrics } from "./catalogue.ts";
+import { rendezvousRank } from "./rendezvous.ts";
+import type { TallyView } from "./tally-view.ts";
+
+/** How a vote ended for whoever handed it in. */
+export type RecordOutcome =
+  /** It is in etcd, written by this node or another. */
+  | { readonly kind: "RECORDED" }
+  /** The trustee's other value stands; both signatures are recorded as evidence. */
+  | { readonly kind: "EQUIVOCATION" }
+  | {
+      readonly kind: "REFUSED";
+      readonly code: "BANNED" | "WRONG_EPOCH" | "UNKNOWN_TRUSTEE" | "QUEUE_FULL" | "STOPPED";
+    };
+
+export interface PipelineOptions {
+  readonly nodeId: NodeId;
+  readonly protocol: ProtocolConfig;
+  /** How long a transaction's owner waits for more of its votes, in ms: they fold into one commit. */
+  readonly windowMs: number;
+  /** How much longer each further rank waits for the watch to show the owner's commit, in ms. */
+  readonly staggerMs: number;
+  /** Transactions in one commit call. */
+  readonly batchMax: number;
+  /** Commit calls under way at once. */
+  readonly batchesInFlightMax: number;
+}
+
+export interface PipelineDependencies {
+  readonly store: TallyStore;
+  readonly view: TallyView;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: NodeMetrics;
+  /** Called for each ban right after the commit that holds it. */
+  readonly onBan: (ban: Ban, committedAtMs: number) => void;
+}
+
+interface PendingVote {
+  readonly vote: VerifiedVote;
+  readonly sinceMs: number;
+  readonly waiters: ((outcome: RecordOutcome) => void)[];
+}
+
+interface PendingTx {
+  readonly txId: TxId;
+  readonly votes: PendingVote[];
+  dueMs: number;
+  inFlight: boolean;
+  attempts: number;
+  deadlinePassed: boolean;
+}
+
+/** One transaction's part in one round trip. */
+interface Turn {
+  readonly tx: PendingTx;
+  readonly base: VersionedSnapshot;
+  readonly decision: Decision;
+  readonly votes: readonly PendingVote[];
+  /** Whether this decision judged the deadline. */
+  readonly judged: boolean;
+}
+
+/**
+ * Brings votes into etcd: waits a moment so that a transaction's votes meet, decides
+ * on the snapshot in view, commits with guards, decides again where a guard failed.
+ *
+ * Every node holds every vote until it sees it recorded; the owner writes first and
+ * the others follow in order of rank if it does not (R4). So a vote is lost only
+ * when all nodes that hold it die before one of them has written it.
+ *
+ * Effects (bans, metrics) come after the commit that justifies them.
+ */
+export class VotePipeline {
+  readonly #options: PipelineOptions;
+  readonly #deps: PipelineDependencies;
+  readonly #pending = new Map<TxId, PendingTx>();
+  /** One queue a rank: within it transactions come due in the order in which they came. */
+  readonly #queues: PendingTx[][] = [];
+  readonly #stopping = new AbortController();
+  readonly #retries = new Set<() => void>();
+  #config: ClusterConfig;
+  #streaks: ReadonlyMap<NodeId, number> = new Map();
+  #votes = 0;
+  #batches = 0;
+  #cancelTimer: (() => void) | null = null;
+  #timerAtMs = Number.POSITIVE_INFINITY;
+  #idle: (() => void)[] = [];
+  #failingSinceMs: number | null = null;
+
+  constructor(config: ClusterConfig, options: PipelineOptions, dependencies: PipelineDependencies) {
+    this.#config = config;
+    this.#options = options;
+    this.#deps = dependencies;
+  }
+
+  /** Votes that wait to be recorded. */
+  get pendingVotes(): number {
+    return this.#votes;
+  }
+
+  /** Since when commits have been failing, by the monotonic clock; null while they succeed. */
+  get failingSinceMs(): number | null {
+    return this.#failingSinceMs;
+  }
+
+  setConfig(config: ClusterConfig): void {
+    this.#config = config;
+  }
+
+  /** Takes a verified vote. Resolves when its fate is known; repeating it is harmless. */
+  record(vote: VerifiedVote): Promise<RecordOutcome> {
+    return new Promise((resolve) => this.#take(vote, resolve));
+  }
+
+  /** Takes a verified vote whose fate nobody here waits for. @returns false when the queue is full. */
+  offer(vote: VerifiedVote): boolean {
+    return this.#take(vote, null);
+  }
+
+  #take(vote: VerifiedVote, waiter: ((outcome: RecordOutcome) => void) | null): boolean {
+    const { txId, nodeId, value } = vote.vote;
+    if (this.#deps.view.votes(txId).get(nodeId)?.vote.value === value) {
+      waiter?.({ kind: "RECORDED" });
+      return true;
+    }
+    if (this.#stopping.signal.aborted || this.#votes >= LIMITS.pendingVotesMax) {
+      waiter?.({ kind: "REFUSED", code: this.#stopping.signal.aborted ? "STOPPED" : "QUEUE_FULL" });
+      return false;
+    }
+    const tx = this.#pendingTx(txId);
+    const same = tx.votes.find((p) => p.vote.vote.nodeId === nodeId && p.vote.vote.value === value);
+    if (same !== undefined) {
+      if (waiter !== null) same.waiters.push(waiter);
+      return true;
+    }
+    const sinceMs = this.#deps.clock.monotonicMs();
+    tx.votes.push({ vote, sinceMs, waiters: waiter === null ? [] : [waiter] });
+    this.#count(1);
+    return true;
+  }
+
+  /** Has the silence of an overdue transaction judged, in the same turn as its votes. */
+  judgeDeadline(txId: TxId, streaks: ReadonlyMap<NodeId, number>): void {
+    if (this.#stopping.signal.aborted) return;
+    this.#streaks = streaks;
+    this.#pendingTx(txId).deadlinePassed = true;
+  }
+
+  /** Tells that the view moved: what is recorded need not be written any more. */
+  onView(touched: Iterable<TxId>): void {
+    for (const txId of touched) {
+      const tx = this.#pending.get(txId);
+      if (tx !== undefined && !tx.inFlight) this.#dropRecorded(tx);
+    }
+  }
+
+  /** Waits until nothing is pending. */
+  async drain(): Promise<void> {
+    if (this.#pending.size === 0) return;
+    await new Promise<void>((resolve) => this.#idle.push(resolve));
+  }
+
+  /** Refuses what still waits. Commits under way are cut off: their votes are with the other nodes too. */
+  stop(): void {
+    this.#stopping.abort(new Error("the vote pipeline stops"));
+    this.#cancelTimer?.();
+    for (const cancel of this.#retries) cancel();
+    for (const tx of this.#pending.values())
+      for (const p of tx.votes.slice()) this.#settle(tx, p, { kind: "REFUSED", code: "STOPPED" });
+    this.#pending.clear();
+    this.#wakeIdle();
+  }
+
+  #pendingTx(txId: TxId): PendingTx {
+    const existing = this.#pending.get(txId);
+    if (existing !== undefined) return existing;
+    const { windowMs, staggerMs } = this.#options;
+    const rank = this.#rank(txId);
+    const dueMs = this.#deps.clock.monotonicMs() + windowMs + rank * staggerMs;
+    const tx = { txId, votes: [], dueMs, inFlight: false, attempts: 0, deadlinePassed: false };
+    this.#pending.set(txId, tx);
+    this.#enqueue(tx, rank);
+    return tx;
+  }
+
+  #rank(txId: TxId): number {
+    const { view } = this.#deps;
+    const live: NodeId[] = [];
+    for (const p of view.presence.values())
+      if (this.#config.set.byPeerId.has(p.peerId) && !view.bans.has(p.peerId)) live.push(p.nodeId);
+    return rendezvousRank(txId, this.#options.nodeId, live);
+  }
+
+  #enqueue(tx: PendingTx, rank: number): void {
+    while (this.#queues.length <= rank) this.#queues.push([]);
+    this.#queues[rank]?.push(tx);
+    this.#arm(tx.dueMs);
+  }
+
+  #arm(atMs: number): void {
+    if (atMs >= this.#timerAtMs || this.#stopping.signal.aborted) return;
+    this.#cancelTimer?.();
+    this.#timerAtMs = atMs;
+    const { clock } = this.#deps;
+    this.#cancelTimer = clock.schedule(Math.max(0, atMs - clock.monotonicMs()), () => {
+      this.#timerAtMs = Number.POSITIVE_INFINITY;
+      this.#cancelTimer = null;
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
+    const now = this.#deps.clock.monotonicMs();
+    while (this.#batches < this.#options.batchesInFlightMax) {
+      const batch = this.#takeDue(now);
+      if (batch.length === 0) break;
+      for (const tx of batch) tx.inFlight = true;
+      this.#batches++;
+      void this.#run(batch).finally(() => {
+        this.#batches--;
+        this.#flush();
+      });
+    }
+    // When all places are taken, the batch that ends flushes again.
+    if (this.#batches >= this.#options.batchesInFlightMax) return;
+    const next = this.#queues.map((q) => q[0]?.dueMs ?? Number.POSITIVE_INFINITY);
+    const nextMs = Math.min(...next);
+    if (Number.isFinite(nextMs)) this.#arm(nextMs);
+  }
+
+  #takeDue(now: number): PendingTx[] {
+    const batch: PendingTx[] = [];
+    for (const queue of this.#queues) {
+      let taken = 0;
+      for (const tx of queue) {
+        if (batch.length >= this.#options.batchMax || tx.dueMs > now) break;
+        taken++;
+        // Recorded meanwhile by somebody else: its entry here is stale.
+        if (this.#pending.get(tx.txId) === tx && !tx.inFlight) batch.push(tx);
+      }
+      if (taken > 0) queue.splice(0, taken);
+    }
+    return batch;
+  }
+
+  async #run(batch: readonly PendingTx[]): Promise<void> {
+    this.#deps.metrics.commitTransactions.observe({}, batch.length);
+    let open = batch;
+    try {
+      // A lost race comes back with the fresh state, so a few turns settle it even when all nodes write at once.
+      for (let turn = 0; open.length > 0 && turn < 8; turn++) open = await this.#commitOnce(open);
+      this.#failingSinceMs = null;
+      for (const tx of open) this.#later(tx, "too many conflicts");
+    } catch (error) {
+      if (this.#stopping.signal.aborted) return;
+      this.#failingSinceMs ??= this.#deps.clock.monotonicMs();
+      const retryable = error instanceof StoreError ? error.retryable : false;
+      const fields = { error, transactions: open.length };
+      if (retryable) this.#deps.logger.warn("commit failed, its result is unknown", fields);
+      else this.#deps.logger.error("commit failed", fields);
+      for (const tx of open) {
+        this.#deps.view.distrust(tx.txId);
+        this.#later(tx, "commit failed");
+      }
+    }
+  }
+
+  /** One round trip. @returns the transactions that must be decided again. */
+  async #commitOnce(batch: readonly PendingTx[]): Promise<readonly PendingTx[]> {
+    const { store, view, metrics } = this.#deps;
+    const commits: TxCommit[] = [];
+    const sent: Turn[] = [];
+    const signal = this.#stopping.signal;
+    const bases = await Promise.all(batch.map((tx) => this.#base(tx.txId)));
+    for (const [i, tx] of batch.entries()) {
+      const base = bases[i] as VersionedSnapshot;
+      const votes = [...tx.votes];
+      const judged = tx.deadlinePassed;
+      const decision = this.#decide(tx, base, votes);
+      const entry = { tx, base, decision, votes, judged };
+      if (decision.writes === null) this.#finish(entry);
+      else {
+        commits.push({ version: base.version, writes: decision.writes });
+        sent.push(entry);
+      }
+    }
+    if (commits.length === 0) return [];
+    const outcomes = await store.commit(commits, this.#config.epochVersion, { signal });
+    const again: PendingTx[] = [];
+    for (const [i, entry] of sent.entries()) {
+      const outcome = outcomes[i] as CommitOutcome;
+      if (outcome.kind === "committed") {
+        const writes = entry.decision.writes as TxWrites;
+        view.adoptCommit(entry.base, writes, outcome.revision);
+        this.#effects(writes, entry.base);
+        this.#finish(entry);
+      } else {
+        metrics.commitConflicts.inc({});
+        view.adopt(outcome.fresh);
+        view.noteBans(outcome.bans);
+        again.push(entry.tx);
+      }
+    }
+    return again;
+  }
+
+  #decide(tx: PendingTx, base: VersionedSnapshot, votes: readonly PendingVote[]): Decision {
+    const { clock, view } = this.#deps;
+    return decide(
+      base.snapshot,
+      { votes: votes.map((p) => p.vote), nowMs: clock.nowMs(), deadlinePassed: tx.deadlinePassed },
+      {
+        set: this.#config.set,
+        config: this.#options.protocol,
+        bans: view.bans,
+        silenceStreaks: this.#streaks,
+      },
+    );
+  }
+
+  #effects(writes: TxWrites, base: VersionedSnapshot): void {
+    const { metrics, clock } = this.#deps;
+    const committedAtMs = clock.monotonicMs();
+    for (const ban of writes.bans) this.#deps.onBan(ban, committedAtMs);
+    for (const v of writes.violations) metrics.votesRejectedByzantine.inc({ type: v.type });
+    const before = base.snapshot.status;
+    if (writes.status === "THRESHOLD_REACHED" && before !== "THRESHOLD_REACHED")
+      metrics.thresholdReached.inc({});
+    if (writes.decision?.kind === "ABORT")
+      metrics.transactionsAborted.inc({ reason: writes.decision.reason });
+  }
+
+  async #base(txId: TxId): Promise<VersionedSnapshot> {
+    const { store, view } = this.#deps;
+    const known = view.snapshot(txId);
+    if (known !== null) return known;
+    const read = await store.read(txId, { signal: this.#stopping.signal });
+    view.adopt(read);
+    return read;
+  }
+
+  #finish({ tx, votes, decision, judged }: Turn): void {
+    const { clock, metrics } = this.#deps;
+    for (const [i, pending] of votes.entries()) {
+      const outcome = decision.outcomes[i];
+      if (outcome === undefined) continue;
+      if (outcome.kind === "RECORDED")
+        metrics.recordLatency.observe({}, (clock.monotonicMs() - pending.sinceMs) / 1_000);
+      this.#settle(tx, pending, outcome.kind === "DUPLICATE" ? { kind: "RECORDED" } : outcome);
+    }
+    if (judged) tx.deadlinePassed = false;
+    tx.inFlight = false;
+    tx.attempts = 0;
+    if (tx.votes.length === 0 && !tx.deadlinePassed) this.#forget(tx);
+    // Votes came in while the commit was under way: they have their own turn.
+    else this.#requeue(tx, this.#options.windowMs);
+  }
+
+  #later(tx: PendingTx, why: string): void {
+    tx.inFlight = false;
+    if (this.#stopping.signal.aborted) return;
+    tx.attempts++;
+    const delayMs = Math.min(2_000, 25 * 2 ** Math.min(tx.attempts, 7));
+    this.#deps.logger.debug("transaction waits to be committed again", {
+      txId: tx.txId,
+      why,
+      delayMs,
+    });
+    this.#requeue(tx, delayMs);
+  }
+
+  #requeue(tx: PendingTx, delayMs: number): void {
+    tx.dueMs = this.#deps.clock.monotonicMs() + delayMs;
+    // Retries have delays of their own, so they must not block a rank's queue: each goes by its own timer.
+    const cancel = this.#deps.clock.schedule(delayMs, () => {
+      this.#retries.delete(cancel);
+      if (this.#pending.get(tx.txId) !== tx) return;
+      this.#queues[0] ??= [];
+      this.#queues[0].unshift(tx);
+      this.#flush();
+    });
+    this.#retries.add(cancel);
+  }
+
+  #dropRecorded(tx: PendingTx): void {
+    const recorded = this.#deps.view.votes(tx.txId);
+    for (const pending of tx.votes.slice()) {
+      const { nodeId, value } = pending.vote.vote;
+      if (recorded.get(nodeId)?.vote.value === value)
+        this.#settle(tx, pending, { kind: "RECORDED" });
+    }
+    if (tx.votes.length === 0 && !tx.deadlinePassed) this.#forget(tx);
+  }
+
+  #settle(tx: PendingTx, pending: PendingVote, outcome: RecordOutcome): void {
+    const at = tx.votes.indexOf(pending);
+    if (at < 0) return;
+    tx.votes.splice(at, 1);
+    this.#count(-1);
+    for (const waiter of pending.waiters) waiter(outcome);
+  }
+
+  #forget(tx: PendingTx): void {
+    if (this.#pending.get(tx.txId) === tx) this.#pending.delete(tx.txId);
+    if (this.#pending.size === 0) this.#wakeIdle();
+  }
+
+  #wakeIdle(): void {
+    const idle = this.#idle;
+    this.#idle = [];
+    for (const wake of idle) wake();
+  }
+
+  #count(by: number): void {
+    this.#votes += by;
+    this.#deps.metrics.pendingVotes.set({}, this.#votes);
+  }
+}
