@@ -4,29 +4,29 @@ import {
   type BlockRef,
   type Chain,
   ChainError,
-  type ChainReceipt,
   type Clock,
   type Hex,
   type Logger,
-  type RecordEvent,
 } from "@quorate/ports";
 import { bytesToHex } from "viem";
 
+import {
+  blockByNumber,
+  blockByTag,
+  callContract,
+  canonicalReceipt,
+  checkContract,
+  codeAt,
+  estimateGas,
+  newestBlock,
+  noContract,
+} from "./chain-reads.ts";
 import { createEndpointPool } from "./endpoint-pool.ts";
 import { type FeePolicy, feesFor, suggestedTip } from "./fees.ts";
 import { addressHex } from "./hex.ts";
-import { type RpcCall, RpcFailure } from "./json-rpc.ts";
-import { RECORD_DOMAIN, recordKeyOf } from "./record-key.ts";
-import {
-  decodeRecordEvent,
-  decodeRecordOf,
-  decodeRevert,
-  encodeDomain,
-  encodeRecordBatch,
-  encodeRecordOf,
-} from "./recorder-codec.ts";
-import { isBlockMissing, isRevert } from "./rpc-errors.ts";
-import { quantity, readBlock, readData, readQuantity, readReceipt } from "./rpc-shapes.ts";
+import { recordKeyOf } from "./record-key.ts";
+import { decodeRecordOf, encodeRecordBatch, encodeRecordOf } from "./recorder-codec.ts";
+import { quantity, readQuantity } from "./rpc-shapes.ts";
 
 export interface EvmChainOptions {
   /** JSON-RPC endpoints over http(s), preferred first. They may hold secrets: only host and port are ever logged. */
@@ -258,132 +258,4 @@ function pause(
       if (signal.aborted) end();
     }
   });
-}
-
-async function newestBlock(call: RpcCall, options: AbortOptions): Promise<BlockRef> {
-  const block = readBlock(await call("eth_getBlockByNumber", ["latest", false], options));
-  if (block === null) throw new RpcFailure("malformed", "the endpoint has no newest block");
-  return block;
-}
-
-async function blockByTag(
-  call: RpcCall,
-  tag: "finalized" | "safe" | Hex,
-  options: AbortOptions,
-): Promise<BlockRef | null> {
-  try {
-    return readBlock(await call("eth_getBlockByNumber", [tag, false], options));
-  } catch (error) {
-    // Before the chain is long enough some endpoints answer with an error instead of null.
-    if (error instanceof RpcFailure && error.kind === "error" && isBlockMissing(error.text)) {
-      return null;
-    }
-    throw error;
-  }
-}
-
-async function blockByNumber(
-  call: RpcCall,
-  number: bigint,
-  options: AbortOptions,
-): Promise<BlockRef | null> {
-  const block = await blockByTag(call, quantity(number), options);
-  if (block !== null && block.number !== number) {
-    throw new RpcFailure("malformed", "the answer is another block than the one asked for");
-  }
-  return block;
-}
-
-async function canonicalReceipt(
-  call: RpcCall,
-  hash: Hex,
-  contract: Hex,
-  options: AbortOptions,
-): Promise<ChainReceipt | null> {
-  const receipt = readReceipt(await call("eth_getTransactionReceipt", [hash], options), hash);
-  if (receipt === null) return null;
-  // An endpoint may go on serving the receipt of a block that was reorged away.
-  const block = await blockByNumber(call, receipt.blockNumber, options);
-  if (block?.hash !== receipt.blockHash) return null;
-  const events = receipt.logs
-    .filter((log) => log.address === contract)
-    .map(decodeRecordEvent)
-    .filter((event): event is RecordEvent => event !== null);
-  return {
-    hash,
-    status: receipt.status,
-    blockNumber: receipt.blockNumber,
-    blockHash: receipt.blockHash,
-    gasUsed: receipt.gasUsed,
-    events,
-  };
-}
-
-async function callContract(
-  call: RpcCall,
-  request: { readonly contract: Hex; readonly data: Hex; readonly block: string },
-  options: AbortOptions,
-): Promise<Hex> {
-  const params = [{ to: request.contract, data: request.data }, request.block];
-  return readData(await call("eth_call", params, options), "contract answer");
-}
-
-async function codeAt(
-  call: RpcCall,
-  contract: Hex,
-  block: string,
-  options: AbortOptions,
-): Promise<Hex> {
-  return readData(await call("eth_getCode", [contract, block], options), "code");
-}
-
-async function checkContract(
-  call: RpcCall,
-  label: string,
-  contract: Hex,
-  options: AbortOptions,
-): Promise<void> {
-  if ((await codeAt(call, contract, "latest", options)) === "0x") throw noContract(label, contract);
-  try {
-    const request = { contract, data: encodeDomain(), block: "latest" };
-    if ((await callContract(call, request, options)) === RECORD_DOMAIN) return;
-  } catch (error) {
-    if (!(error instanceof RpcFailure) || !isRevert(error.rpcCode, error.text)) throw error;
-  }
-  throw new ChainError(
-    "NO_CONTRACT",
-    `endpoint ${label} has code at ${contract}, but it is no QuorateRecorder: expected DOMAIN() to answer ${RECORD_DOMAIN}`,
-    { retryable: false },
-  );
-}
-
-function noContract(label: string, contract: Hex): ChainError {
-  return new ChainError(
-    "NO_CONTRACT",
-    `endpoint ${label} has no code at ${contract}: expected the QuorateRecorder contract there`,
-    { retryable: false },
-  );
-}
-
-async function estimateGas(
-  call: RpcCall,
-  transaction: { readonly from: Hex; readonly to: Hex; readonly data: Hex },
-  options: AbortOptions,
-): Promise<bigint> {
-  try {
-    return readQuantity(await call("eth_estimateGas", [transaction, "latest"], options), "gas");
-  } catch (error) {
-    if (
-      error instanceof RpcFailure &&
-      error.kind === "error" &&
-      isRevert(error.rpcCode, error.text)
-    ) {
-      const reason = decodeRevert(error.data) ?? error.text;
-      throw new ChainError("REVERTED", `the contract refuses the batch: ${reason}`, {
-        retryable: false,
-        cause: error,
-      });
-    }
-    throw error;
-  }
 }

@@ -1,0 +1,153 @@
+import {
+  type AbortOptions,
+  type BlockRef,
+  ChainError,
+  type ChainReceipt,
+  type Hex,
+  type RecordEvent,
+} from "@quorate/ports";
+
+import { type RpcCall, RpcFailure } from "./json-rpc.ts";
+import { RECORD_DOMAIN } from "./record-key.ts";
+import { decodeRecordEvent, decodeRevert, encodeDomain } from "./recorder-codec.ts";
+import { isBlockMissing, isRevert } from "./rpc-errors.ts";
+import { quantity, readBlock, readData, readQuantity, readReceipt } from "./rpc-shapes.ts";
+
+// Reads against ONE endpoint; the pool decides against which.
+
+/** The newest block. */
+export async function newestBlock(call: RpcCall, options: AbortOptions): Promise<BlockRef> {
+  const block = readBlock(await call("eth_getBlockByNumber", ["latest", false], options));
+  if (block === null) throw new RpcFailure("malformed", "the endpoint has no newest block");
+  return block;
+}
+
+/** The block under a tag or at a height; null when the endpoint has none. */
+export async function blockByTag(
+  call: RpcCall,
+  tag: "finalized" | "safe" | Hex,
+  options: AbortOptions,
+): Promise<BlockRef | null> {
+  try {
+    return readBlock(await call("eth_getBlockByNumber", [tag, false], options));
+  } catch (error) {
+    // Before the chain is long enough some endpoints answer with an error instead of null.
+    if (error instanceof RpcFailure && error.kind === "error" && isBlockMissing(error.text)) {
+      return null;
+    }
+    throw error;
+  }
+}
+
+/** The canonical block at a height; null when there is none. */
+export async function blockByNumber(
+  call: RpcCall,
+  number: bigint,
+  options: AbortOptions,
+): Promise<BlockRef | null> {
+  const block = await blockByTag(call, quantity(number), options);
+  if (block !== null && block.number !== number) {
+    throw new RpcFailure("malformed", "the answer is another block than the one asked for");
+  }
+  return block;
+}
+
+/** The receipt, if its block is still the canonical one at its height; else null. */
+export async function canonicalReceipt(
+  call: RpcCall,
+  hash: Hex,
+  contract: Hex,
+  options: AbortOptions,
+): Promise<ChainReceipt | null> {
+  const receipt = readReceipt(await call("eth_getTransactionReceipt", [hash], options), hash);
+  if (receipt === null) return null;
+  // An endpoint may go on serving the receipt of a block that was reorged away.
+  const block = await blockByNumber(call, receipt.blockNumber, options);
+  if (block?.hash !== receipt.blockHash) return null;
+  const events = receipt.logs
+    .filter((log) => log.address === contract)
+    .map(decodeRecordEvent)
+    .filter((event): event is RecordEvent => event !== null);
+  return {
+    hash,
+    status: receipt.status,
+    blockNumber: receipt.blockNumber,
+    blockHash: receipt.blockHash,
+    gasUsed: receipt.gasUsed,
+    events,
+  };
+}
+
+/** What a call to the contract answers; "0x" when there is no code. */
+export async function callContract(
+  call: RpcCall,
+  request: { readonly contract: Hex; readonly data: Hex; readonly block: string },
+  options: AbortOptions,
+): Promise<Hex> {
+  const params = [{ to: request.contract, data: request.data }, request.block];
+  return readData(await call("eth_call", params, options), "contract answer");
+}
+
+/** The code at an address; "0x" when there is none. */
+export async function codeAt(
+  call: RpcCall,
+  contract: Hex,
+  block: string,
+  options: AbortOptions,
+): Promise<Hex> {
+  return readData(await call("eth_getCode", [contract, block], options), "code");
+}
+
+/** Passes when a recorder stands at the address. @throws ChainError NO_CONTRACT. */
+export async function checkContract(
+  call: RpcCall,
+  label: string,
+  contract: Hex,
+  options: AbortOptions,
+): Promise<void> {
+  if ((await codeAt(call, contract, "latest", options)) === "0x") throw noContract(label, contract);
+  try {
+    const request = { contract, data: encodeDomain(), block: "latest" };
+    if ((await callContract(call, request, options)) === RECORD_DOMAIN) return;
+  } catch (error) {
+    if (!(error instanceof RpcFailure) || !isRevert(error.rpcCode, error.text)) throw error;
+  }
+  throw new ChainError(
+    "NO_CONTRACT",
+    `endpoint ${label} has code at ${contract}, but it is no QuorateRecorder: expected DOMAIN() to answer ${RECORD_DOMAIN}`,
+    { retryable: false },
+  );
+}
+
+/** The error for an address without the contract. */
+export function noContract(label: string, contract: Hex): ChainError {
+  return new ChainError(
+    "NO_CONTRACT",
+    `endpoint ${label} has no code at ${contract}: expected the QuorateRecorder contract there`,
+    { retryable: false },
+  );
+}
+
+/** The gas a call needs, without headroom. @throws ChainError REVERTED, with the contract's own error by name. */
+export async function estimateGas(
+  call: RpcCall,
+  transaction: { readonly from: Hex; readonly to: Hex; readonly data: Hex },
+  options: AbortOptions,
+): Promise<bigint> {
+  try {
+    return readQuantity(await call("eth_estimateGas", [transaction, "latest"], options), "gas");
+  } catch (error) {
+    if (
+      error instanceof RpcFailure &&
+      error.kind === "error" &&
+      isRevert(error.rpcCode, error.text)
+    ) {
+      const reason = decodeRevert(error.data) ?? error.text;
+      throw new ChainError("REVERTED", `the contract refuses the batch: ${reason}`, {
+        retryable: false,
+        cause: error,
+      });
+    }
+    throw error;
+  }
+}
