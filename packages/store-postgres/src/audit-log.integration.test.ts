@@ -1,0 +1,136 @@
+import { type NodeId, type PeerId, parseNodeId, parsePeerId, unwrap } from "@quorate/core";
+import { type PostgresServer, startPostgres } from "@quorate/devkit";
+import type { BanRow, TransactionRow, ViolationRow, VoteRow } from "@quorate/ports";
+import type { Pool } from "pg";
+import { afterAll, beforeAll } from "vitest";
+
+// @ts-expect-error TS2878: the suites are not exported by name yet.
+import { auditLogContract } from "../../testkit/src/contracts/audit-log.contract.ts";
+// @ts-expect-error TS2878: the suites are not exported by name yet.
+import type { AuditRecords, Recorded } from "../../testkit/src/memory-audit-log.ts";
+
+import { createAuditLog } from "./audit-log.ts";
+import {
+  bigintOf,
+  bytesOf,
+  epochOf,
+  numberOf,
+  type Row,
+  textOf,
+  timeMsOf,
+  txIdOf,
+  valueOf,
+} from "./row.ts";
+import { startTestServer, type TestServer } from "./testing/database.ts";
+
+let server: TestServer<PostgresServer>;
+beforeAll(async () => {
+  server = await startTestServer(startPostgres);
+});
+afterAll(() => server.stop());
+
+auditLogContract("PostgreSQL", async () => {
+  const { pool, schema } = await server.world();
+  const otherPool = server.pool(schema);
+  return {
+    log: createAuditLog(pool),
+    other: createAuditLog(otherPool),
+    records: () => readRecords(pool),
+    close: async () => {
+      await Promise.all([pool.end(), otherPool.end()]);
+    },
+  };
+});
+
+async function readRecords(pool: Pool): Promise<AuditRecords> {
+  const read = async (table: string): Promise<readonly Row[]> =>
+    (await pool.query<Row>(`SELECT * FROM ${table}`)).rows;
+  return {
+    votes: (await read("vote_history")).map(voteOf),
+    violations: (await read("byzantine_violations")).map(violationOf),
+    bans: (await read("banned_peers")).map(banOf),
+    transactions: (await read("transaction_history")).map(transactionOf),
+    reputations: (await read("node_reputation")).map((row) => ({
+      peerId: peerOf(row),
+      score: numberOf(row, "reputation_score"),
+      totalVotes: numberOf(row, "total_votes"),
+      violationsCount: numberOf(row, "violations_count"),
+      lastSeenMs: timeMsOf(row, "last_seen"),
+    })),
+  };
+}
+
+function voteOf(row: Row): Recorded<VoteRow> {
+  return {
+    kind: "vote",
+    txId: txIdOf(row, "tx_id"),
+    nodeId: unwrap(parseNodeId(row["node_id"])),
+    peerId: peerOf(row),
+    epoch: epochOf(row, "epoch"),
+    value: valueOf(row, "value"),
+    signature: bytesOf(row, "signature"),
+    proofJson: JSON.stringify(row["proof"]),
+    issuedAtMs: timeMsOf(row, "issued_at"),
+    revision: bigintOf(row, "revision"),
+  };
+}
+
+function violationOf(row: Row): Recorded<ViolationRow> {
+  return {
+    kind: "violation",
+    txId: txIdOf(row, "tx_id"),
+    peerId: peerOf(row),
+    nodeId: nodeOf(row),
+    type: oneOf(row, "violation_type", [
+      "DOUBLE_VOTING",
+      "MINORITY_VOTE",
+      "INVALID_SIGNATURE",
+      "SILENT_FAILURE",
+    ]),
+    grade: oneOf(row, "grade", ["PROOF", "OPINION"]),
+    evidenceJson: JSON.stringify(row["evidence_json"]),
+    detectedAtMs: timeMsOf(row, "detected_at"),
+    revision: bigintOf(row, "revision"),
+  };
+}
+
+function banOf(row: Row): Recorded<BanRow> {
+  return {
+    kind: "ban",
+    peerId: peerOf(row),
+    nodeId: nodeOf(row),
+    reason: textOf(row, "reason"),
+    grade: oneOf(row, "grade", ["PROOF", "OPINION"]),
+    bannedAtMs: timeMsOf(row, "banned_at"),
+    revision: bigintOf(row, "revision"),
+  };
+}
+
+function transactionOf(row: Row): Recorded<TransactionRow> {
+  return {
+    kind: "transaction",
+    txId: txIdOf(row, "tx_id"),
+    status: textOf(row, "status"),
+    reason: row["reason"] === null ? null : textOf(row, "reason"),
+    value: row["value"] === null ? null : valueOf(row, "value"),
+    epoch: epochOf(row, "epoch"),
+    openedAtMs: timeMsOf(row, "opened_at"),
+    recordJson: JSON.stringify(row["record"]),
+    revision: bigintOf(row, "revision"),
+  };
+}
+
+function peerOf(row: Row): PeerId {
+  return unwrap(parsePeerId(row["peer_id"]));
+}
+
+function nodeOf(row: Row): NodeId | null {
+  return row["node_id"] === null ? null : unwrap(parseNodeId(row["node_id"]));
+}
+
+function oneOf<const T extends string>(row: Row, column: string, allowed: readonly T[]): T {
+  const text = textOf(row, column);
+  const found = allowed.find((each) => each === text);
+  if (found === undefined) throw new Error(`${column} holds ${text}`);
+  return found;
+}

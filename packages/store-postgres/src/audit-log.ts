@@ -1,0 +1,95 @@
+import { assertNever } from "@quorate/core";
+import type {
+  AuditBatch,
+  AuditLog,
+  BanRow,
+  TransactionRow,
+  ViolationRow,
+  VoteRow,
+} from "@quorate/ports";
+import { StoreError } from "@quorate/ports";
+import type { Pool } from "pg";
+
+import { upsertBans } from "./audit/bans.ts";
+import { lockPosition, movePosition, readPosition } from "./audit/position.ts";
+import type { Revised } from "./audit/revised.ts";
+import { upsertTransactions } from "./audit/transactions.ts";
+import { insertViolations } from "./audit/violations.ts";
+import { insertVotes } from "./audit/votes.ts";
+import { type Queries, withSession } from "./session.ts";
+
+/**
+ * The history in PostgreSQL, in the schema that the pool was opened with. Reputation
+ * is folded in the same transaction, from rows that were not there before. Rows that
+ * were recorded earlier may come again (a snapshot after a compaction) and add nothing.
+ * A batch that ends before `expected`, or holds rows past its own revision, rejects
+ * with StoreError REFUSED.
+ * @see spec §3.3, §7.3
+ */
+export function createAuditLog(pool: Pool): AuditLog {
+  return {
+    position: (options = {}) => withSession(pool, options, readPosition),
+    append: (expected, batch, options = {}) =>
+      withSession(pool, options, (session) =>
+        session.transaction((tx) => appendIn(tx, expected, batch)),
+      ),
+  };
+}
+
+async function appendIn(
+  tx: Queries,
+  expected: bigint | null,
+  batch: AuditBatch,
+): Promise<"appended" | "stale"> {
+  checkBatch(expected, batch);
+  if ((await lockPosition(tx)) !== expected) return "stale";
+  const kinds = byKind(batch);
+  await insertVotes(tx, kinds.votes);
+  await insertViolations(tx, kinds.violations);
+  // After the violations: a ban is the last word on a score.
+  await upsertBans(tx, kinds.bans);
+  await upsertTransactions(tx, kinds.transactions);
+  await movePosition(tx, batch.revision);
+  return "appended";
+}
+
+function checkBatch(expected: bigint | null, batch: AuditBatch): void {
+  const startsBack = expected !== null && batch.revision < expected;
+  const reachesPast = batch.rows.some(({ revision }) => revision > batch.revision);
+  if (!startsBack && !reachesPast) return;
+  throw new StoreError(
+    "REFUSED",
+    `a batch up to revision ${batch.revision} ${startsBack ? `cannot follow ${expected}` : "holds rows past it"}`,
+    { retryable: false },
+  );
+}
+
+interface Kinds {
+  readonly votes: Revised<VoteRow>[];
+  readonly violations: Revised<ViolationRow>[];
+  readonly bans: Revised<BanRow>[];
+  readonly transactions: Revised<TransactionRow>[];
+}
+
+function byKind({ rows }: AuditBatch): Kinds {
+  const kinds: Kinds = { votes: [], violations: [], bans: [], transactions: [] };
+  for (const row of rows) {
+    switch (row.kind) {
+      case "vote":
+        kinds.votes.push(row);
+        break;
+      case "violation":
+        kinds.violations.push(row);
+        break;
+      case "ban":
+        kinds.bans.push(row);
+        break;
+      case "transaction":
+        kinds.transactions.push(row);
+        break;
+      default:
+        assertNever(row);
+    }
+  }
+  return kinds;
+}

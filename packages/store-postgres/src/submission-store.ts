@@ -1,0 +1,55 @@
+import type { SubmissionStore } from "@quorate/ports";
+import type { Pool } from "pg";
+
+import { assign } from "./submission/assign.ts";
+import { addAttempt, noteSent } from "./submission/attempts.ts";
+import { markAlreadyRecorded, markFinalized, quarantine } from "./submission/finality.ts";
+import { markIncluded, markReorged } from "./submission/inclusion.ts";
+import { becomeLeader, isLeader } from "./submission/lease.ts";
+import {
+  counts,
+  enqueue,
+  get,
+  markConfirmed,
+  peekQueued,
+  unconfirmed,
+} from "./submission/queue.ts";
+import { liveSlots } from "./submission/slots.ts";
+
+/**
+ * The submitter's durable memory in PostgreSQL, in the schema that the pool was
+ * opened with. Holds no state of its own; the caller ends the pool.
+ *
+ * `assign` counts slots that are SIGNED against the window, not those INCLUDED.
+ * A request that no state makes right (an unknown nonce or transaction id, a hash
+ * that is no attempt of the nonce, a move after finality) rejects with StoreError
+ * REFUSED, not retryable.
+ * @see spec §7.3, §8.1
+ */
+export function createSubmissionStore(pool: Pool): SubmissionStore {
+  return {
+    becomeLeader: (sender, floor, options = {}) => becomeLeader(pool, sender, floor, options),
+    isLeader: (lease, options = {}) => isLeader(pool, lease, options),
+    enqueue: (submissions, sender, options = {}) => enqueue(pool, submissions, sender, options),
+    peekQueued: (sender, limit, options = {}) => peekQueued(pool, sender, limit, options),
+    assign: (lease, request, options = {}) => assign(pool, lease, request, options),
+    addAttempt: (lease, nonce, attempt, options = {}) =>
+      addAttempt(pool, lease, nonce, attempt, options),
+    liveSlots: (sender, options = {}) => liveSlots(pool, sender, options),
+    noteSent: (hash, outcome, options = {}) => noteSent(pool, hash, outcome, options),
+    markIncluded: (lease, nonce, inclusion, options = {}) =>
+      markIncluded(pool, lease, nonce, inclusion, options),
+    markReorged: (lease, nonce, reason, options = {}) =>
+      markReorged(pool, lease, nonce, reason, options),
+    markFinalized: (lease, nonce, final, options = {}) =>
+      markFinalized(pool, lease, nonce, final, options),
+    markAlreadyRecorded: (lease, txId, blockNumber, options = {}) =>
+      markAlreadyRecorded(pool, lease, txId, blockNumber, options),
+    quarantine: (lease, txId, reason, options = {}) =>
+      quarantine(pool, lease, txId, reason, options),
+    get: (txId, options = {}) => get(pool, txId, options),
+    unconfirmed: (limit, options = {}) => unconfirmed(pool, limit, options),
+    markConfirmed: (txIds, options = {}) => markConfirmed(pool, txIds, options),
+    counts: (options = {}) => counts(pool, options),
+  };
+}
