@@ -1,1 +1,7 @@
-export {};
+export type { EtcdSecurity } from "./etcd-hosts.ts";
+export {
+  createEtcdTallyStore,
+  type EtcdTallyStore,
+  type EtcdTallyStoreDependencies,
+  type EtcdTallyStoreOptions,
+} from "./etcd-tally-store.ts";

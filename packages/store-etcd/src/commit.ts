@@ -1,0 +1,128 @@
+import { assert, type PeerId, type TxId } from "@quorate/core";
+import type { CommitOutcome, TxCommit, VersionedSnapshot } from "@quorate/ports";
+import type { IResponseOp, ITxnResponse } from "etcd3";
+import { type PlannedCommit, planCommit, splitCommits } from "./commit-plan.ts";
+import type { CallOptions, EtcdHosts } from "./etcd-hosts.ts";
+import { nested, txnOf, unchanged } from "./ops.ts";
+import {
+  parseBans,
+  parseSnapshot,
+  type Reading,
+  snapshotOpCount,
+  snapshotOps,
+} from "./snapshot.ts";
+
+// Enough to keep a leader's disk busy while replies are on their way; more only queues inside etcd.
+const TXNS_IN_FLIGHT_MAX = 4;
+
+/** Reads one transaction at one revision, and which of `peers` are banned at it. */
+export async function readTransaction(
+  hosts: EtcdHosts,
+  reading: Reading,
+  txId: TxId,
+  peers: readonly PeerId[],
+  options: CallOptions,
+): Promise<Extract<CommitOutcome, { readonly kind: "conflict" }>> {
+  const response = await hosts.idempotent(
+    "read",
+    (client, call) => client.kv.txn({ success: snapshotOps(reading.keys, txId, peers) }, call),
+    options,
+  );
+  const revision = BigInt(response.header.revision);
+  return conflict(reading, txId, peers, response.responses, revision);
+}
+
+function conflict(
+  reading: Reading,
+  txId: TxId,
+  peers: readonly PeerId[],
+  responses: readonly IResponseOp[],
+  revision: bigint,
+): {
+  readonly kind: "conflict";
+  readonly fresh: VersionedSnapshot;
+  readonly bans: ReturnType<typeof parseBans>;
+} {
+  assert(responses.length === snapshotOpCount(peers), "etcd answers every get of a snapshot");
+  const fresh = parseSnapshot(reading, txId, responses, revision);
+  return { kind: "conflict", fresh, bans: parseBans(peers, responses) };
+}
+
+/**
+ * Commits as few outer Txns as the limits allow, some at a time. When one of them
+ * fails the whole call does, once the others have ended; what they wrote stands,
+ * and a repetition finds it.
+ */
+export async function commitAll(
+  hosts: EtcdHosts,
+  reading: Reading,
+  commits: readonly TxCommit[],
+  epochVersion: bigint,
+  options: CallOptions,
+): Promise<readonly CommitOutcome[]> {
+  const distinct = new Set(commits.map(({ writes }) => writes.txId));
+  assert(distinct.size === commits.length, "the transactions of one call differ");
+  const planned = commits.map((commit, index) => planCommit(reading.keys, commit, index));
+  const batches = splitCommits(planned);
+  const outcomes = new Map<number, CommitOutcome>();
+  const waiting = (function* () {
+    yield* batches;
+  })();
+  const worker = async (): Promise<void> => {
+    // Shared by the workers: an error leaves the loop, which ends the iterator for the others too.
+    for (const batch of waiting)
+      await commitBatch(hosts, reading, batch, epochVersion, outcomes, options);
+  };
+  const workers = Math.min(TXNS_IN_FLIGHT_MAX, batches.length);
+  const ends = await Promise.allSettled(Array.from({ length: workers }, worker));
+  const failure = ends.find((end) => end.status === "rejected");
+  if (failure !== undefined) throw failure.reason;
+  return commits.map((_, index) => {
+    const outcome = outcomes.get(index);
+    assert(outcome !== undefined, "every commit has its outcome");
+    return outcome;
+  });
+}
+
+async function commitBatch(
+  hosts: EtcdHosts,
+  reading: Reading,
+  batch: readonly PlannedCommit[],
+  epochVersion: bigint,
+  outcomes: Map<number, CommitOutcome>,
+  options: CallOptions,
+): Promise<void> {
+  const request = {
+    compare: [unchanged(reading.keys.epoch, epochVersion)],
+    success: batch.map((commit) => nested(commit.request)),
+  };
+  const response = await hosts.once(
+    "commit",
+    (client, call) => client.kv.txn(request, call),
+    options,
+  );
+  if (!response.succeeded) {
+    // The epoch moved on: rare, so this alone costs reads of their own.
+    await Promise.all(
+      batch.map(async ({ index, txId, voters }) => {
+        outcomes.set(index, await readTransaction(hosts, reading, txId, voters, options));
+      }),
+    );
+    return;
+  }
+  assert(response.responses.length === batch.length, "etcd answers every nested Txn");
+  const revision = BigInt(response.header.revision);
+  for (const [at, commit] of batch.entries())
+    outcomes.set(commit.index, outcomeOf(reading, commit, txnOf(response.responses[at]), revision));
+}
+
+function outcomeOf(
+  reading: Reading,
+  { txId, voters, request }: PlannedCommit,
+  response: ITxnResponse,
+  revision: bigint,
+): CommitOutcome {
+  if (!response.succeeded) return conflict(reading, txId, voters, response.responses, revision);
+  assert(response.responses.length === request.success?.length, "etcd answers every put");
+  return { kind: "committed", revision };
+}
