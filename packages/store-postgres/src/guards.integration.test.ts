@@ -1,0 +1,256 @@
+import {
+  SLOT_MOVES,
+  type SlotState,
+  SUBMISSION_MOVES,
+  type SubmissionState,
+  slotMayMove,
+  submissionMayMove,
+} from "@quorate/core";
+import { type PostgresServer, startPostgres } from "@quorate/devkit";
+import type { Pool, PoolClient } from "pg";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+
+import { startTestServer, type TestServer } from "./testing/database.ts";
+
+let server: TestServer<PostgresServer>;
+let pool: Pool;
+beforeAll(async () => {
+  server = await startTestServer(startPostgres);
+  ({ pool } = await server.world());
+});
+afterAll(async () => {
+  await pool.end();
+  await server.stop();
+});
+
+const HASH = `decode(repeat('ab', 32), 'hex')`;
+const ADDRESS = `decode(repeat('a1', 20), 'hex')`;
+
+/** A sender with one SIGNED slot and attempt, one QUEUED submission; the rest is rolled back. */
+const FIXTURE = `
+  INSERT INTO sender (chain_id, address, epoch, next_nonce) VALUES (1, ${ADDRESS}, 3, 1);
+  INSERT INTO slot (chain_id, sender, nonce, state, payload, gas_limit, epoch)
+    VALUES (1, ${ADDRESS}, 0, 'SIGNED', '[["tx-a", "7"]]', 21000, 3);
+  INSERT INTO attempt (hash, chain_id, sender, nonce, kind, raw, max_fee, tip, epoch)
+    VALUES (${HASH}, 1, ${ADDRESS}, 0, 'ORIGINAL', 'bytes', 1, 1, 3);
+  INSERT INTO tombstone (tx_id, value) VALUES ('tx-a', 7);
+  INSERT INTO submission (tx_id, key, value, trustee_epoch, decision_revision, chain_id)
+    VALUES ('tx-a', ${HASH}, 7, 1, 1, 1);
+  INSERT INTO byzantine_violations (peer_id, tx_id, violation_type, grade, evidence_json, revision)
+    VALUES ('peer', 'tx-a', 'DOUBLE_VOTING', 'PROOF', '{}', 1);
+  INSERT INTO vote_history (tx_id, node_id, peer_id, epoch, value, signature, proof, issued_at, revision)
+    VALUES ('tx-a', 'node', 'peer', 1, 7, 'signature', '{}', now(), 1);
+  UPDATE projector_position SET revision = 5`;
+
+/** Columns that a row of the state must have, so that only the move itself is judged. */
+function submissionSet(state: SubmissionState): string {
+  const slot = state === "ASSIGNED" || state === "INCLUDED";
+  return `state = '${state}',
+    sender = ${slot ? ADDRESS : "NULL"}, nonce = ${slot ? "0" : "NULL"},
+    batch_index = ${slot ? "0" : "NULL"},
+    finalized_at = ${state === "FINALIZED" ? "now()" : "NULL"},
+    quarantine_reason = ${state === "QUARANTINED" ? "'test'" : "NULL"}`;
+}
+
+function slotSet(state: SlotState): string {
+  const block = state === "INCLUDED";
+  return `state = '${state}',
+    block_number = ${block ? "9" : "NULL"}, block_hash = ${block ? HASH : "NULL"},
+    receipt_hash = ${block ? HASH : "NULL"}, receipt_status = ${block ? "'success'" : "NULL"}`;
+}
+
+function statesOf<S extends string>(moves: Readonly<Record<S, readonly S[]>>): readonly S[] {
+  const states: S[] = [];
+  for (const state in moves) states.push(state);
+  return states;
+}
+
+/** Pairs of all states, and the way from the first state to each, by the core's own table. */
+function pairsOf<S extends string>(
+  moves: Readonly<Record<S, readonly S[]>>,
+  first: S,
+): readonly (readonly [from: S, to: S, way: readonly S[]])[] {
+  const ways = new Map<S, readonly S[]>([[first, []]]);
+  for (const [state, way] of ways) {
+    for (const next of moves[state]) if (!ways.has(next)) ways.set(next, [...way, next]);
+  }
+  const states = statesOf(moves);
+  return states.flatMap((from) => states.map((to) => [from, to, ways.get(from) ?? []] as const));
+}
+
+async function inFixture<T>(body: (client: PoolClient) => Promise<T>): Promise<T> {
+  const client = await pool.connect();
+  try {
+    await client.query(`BEGIN; ${FIXTURE}`);
+    return await body(client);
+  } finally {
+    await client.query("ROLLBACK");
+    client.release();
+  }
+}
+
+/** The SQLSTATE that a statement is refused with, or null when it is done. */
+async function refusalOf(client: PoolClient, statement: string): Promise<string | null> {
+  try {
+    await client.query(statement);
+    return null;
+  } catch (error) {
+    if (error instanceof Error && "code" in error) return String(error.code);
+    throw error;
+  }
+}
+
+describe("moves", () => {
+  test.each(pairsOf(SUBMISSION_MOVES, "QUEUED"))(
+    "a submission from %s to %s: the database agrees with the core",
+    async (from, to, way) => {
+      await inFixture(async (client) => {
+        for (const step of way) await client.query(`UPDATE submission SET ${submissionSet(step)}`);
+        const refusal = await refusalOf(client, `UPDATE submission SET ${submissionSet(to)}`);
+        expect(refusal).toBe(submissionMayMove(from, to) ? null : "QU001");
+      });
+    },
+  );
+
+  test.each(pairsOf(SLOT_MOVES, "SIGNED"))(
+    "a slot from %s to %s: the database agrees with the core",
+    async (from, to, way) => {
+      await inFixture(async (client) => {
+        for (const step of way) await client.query(`UPDATE slot SET ${slotSet(step)}`);
+        const refusal = await refusalOf(client, `UPDATE slot SET ${slotSet(to)}`);
+        expect(refusal).toBe(slotMayMove(from, to) ? null : "QU001");
+      });
+    },
+  );
+
+  test("every slot transition is in the history, with epoch, block and reason", async () => {
+    await inFixture(async (client) => {
+      await client.query(`UPDATE slot SET ${slotSet("INCLUDED")}, epoch = 4, reason = 'seen'`);
+      await client.query(`UPDATE slot SET reason = 'no transition'`);
+      await client.query(`UPDATE slot SET ${slotSet("SIGNED")}, epoch = 5, reason = 'reorg'`);
+      const { rows } = await client.query(
+        `SELECT from_state, to_state, epoch, block_number, reason FROM slot_history ORDER BY id`,
+      );
+      expect(rows).toEqual([
+        { from_state: null, to_state: "SIGNED", epoch: 3n, block_number: null, reason: null },
+        { from_state: "SIGNED", to_state: "INCLUDED", epoch: 4n, block_number: 9n, reason: "seen" },
+        {
+          from_state: "INCLUDED",
+          to_state: "SIGNED",
+          epoch: 5n,
+          block_number: null,
+          reason: "reorg",
+        },
+      ]);
+    });
+  });
+});
+
+describe("what is refused", () => {
+  const FINAL_SLOT = `UPDATE slot SET ${slotSet("FINALIZED_OK")}`;
+  const CONFIRMED = `UPDATE submission SET ${submissionSet("FINALIZED")}, confirmed_at = now()`;
+  const OTHER_HASH = `decode(repeat('cd', 32), 'hex')`;
+
+  test.each([
+    ["a signed attempt is never rewritten", "UPDATE attempt SET raw = 'other'", "QU002"],
+    ["a hash is never rewritten", `UPDATE attempt SET hash = ${OTHER_HASH}`, "QU002"],
+    ["attempts of a live nonce are never deleted", "DELETE FROM attempt", "QU002"],
+    ["attempts are never truncated", "TRUNCATE attempt", "QU002"],
+    ["a live slot is never deleted", "DELETE FROM slot", "QU002"],
+    ["a slot's batch is never rewritten", "UPDATE slot SET payload = '[]'", "QU002"],
+    ["a decided value is never rewritten", "UPDATE submission SET value = 8", "QU002"],
+    ["a submission that is not confirmed is never deleted", "DELETE FROM submission", "QU002"],
+    ["a tombstone is never deleted", "DELETE FROM tombstone", "QU002"],
+    ["a tombstone is never rewritten", "UPDATE tombstone SET value = 8", "QU002"],
+    ["tombstones are never truncated", "TRUNCATE tombstone CASCADE", "QU002"],
+    ["history is never deleted", "DELETE FROM slot_history", "QU002"],
+    ["history is never rewritten", "UPDATE slot_history SET reason = 'x'", "QU002"],
+    ["history is never truncated", "TRUNCATE slot_history", "QU002"],
+    ["evidence is never deleted", "DELETE FROM byzantine_violations", "QU002"],
+    ["evidence is never rewritten", "UPDATE byzantine_violations SET peer_id = 'x'", "QU002"],
+    ["evidence is never truncated", "TRUNCATE byzantine_violations", "QU002"],
+    ["a recorded vote is never rewritten", "UPDATE vote_history SET value = 8", "QU002"],
+    ["a sender is never deleted", "DELETE FROM sender", "QU002"],
+    ["an epoch never goes down", "UPDATE sender SET epoch = 2", "QU001"],
+    ["a nonce never goes down", "UPDATE sender SET next_nonce = 0", "QU001"],
+    ["the projector never goes back", "UPDATE projector_position SET revision = 4", "QU001"],
+    ["the projector never forgets", "UPDATE projector_position SET revision = NULL", "QU001"],
+    [
+      "there is one projector position",
+      "INSERT INTO projector_position VALUES (false, 1)",
+      "23514",
+    ],
+    ["a value is a u64", "INSERT INTO tombstone VALUES ('tx-b', 18446744073709551616)", "23514"],
+    ["a value is not negative", "INSERT INTO tombstone VALUES ('tx-b', -1)", "23514"],
+    [
+      "a submission without a tombstone",
+      `INSERT INTO submission (tx_id, key, value, trustee_epoch, decision_revision, chain_id)
+       VALUES ('tx-b', ${OTHER_HASH}, 7, 1, 1, 1)`,
+      "23503",
+    ],
+    [
+      "a nonce used twice",
+      `INSERT INTO slot (chain_id, sender, nonce, state, payload, gas_limit, epoch)
+       VALUES (1, ${ADDRESS}, 0, 'SIGNED', '[]', 1, 1)`,
+      "23505",
+    ],
+    [
+      "an attempt for a final nonce",
+      `${FINAL_SLOT}; INSERT INTO attempt (hash, chain_id, sender, nonce, kind, raw, max_fee, tip, epoch)
+       VALUES (${OTHER_HASH}, 1, ${ADDRESS}, 0, 'BUMP', 'bytes', 1, 1, 3)`,
+      "QU001",
+    ],
+  ])("%s", async (_law, statement, code) => {
+    await inFixture(async (client) => {
+      expect(await refusalOf(client, statement)).toBe(code);
+    });
+  });
+
+  test.each([
+    ["noting a send", "UPDATE attempt SET sent_count = 1, last_outcome = 'accepted'"],
+    ["retention of a final nonce", `${FINAL_SLOT}; DELETE FROM attempt; DELETE FROM slot`],
+    ["retention of a confirmed submission", `${CONFIRMED}; DELETE FROM submission`],
+    ["retention of old votes", "DELETE FROM vote_history"],
+  ])("but not %s", async (_law, statement) => {
+    await inFixture(async (client) => {
+      expect(await refusalOf(client, statement)).toBeNull();
+    });
+  });
+});
+
+describe("view blockchain_submissions", () => {
+  const READ = `SELECT state, nonce, encode(tx_hash, 'hex') AS tx_hash, block_number,
+    submitted_at IS NOT NULL AS submitted, confirmed_at IS NOT NULL AS confirmed
+    FROM blockchain_submissions WHERE tx_id = 'tx-a'`;
+  const MINED = "ab".repeat(32);
+
+  test.each([
+    ["QUEUED", { state: "PENDING", nonce: null, tx_hash: null, submitted: false }],
+    ["ASSIGNED", { state: "PENDING", nonce: 0n, tx_hash: MINED, submitted: true }],
+    ["QUARANTINED", { state: "PENDING" }],
+    ["FINALIZED", { state: "CONFIRMED", confirmed: true }],
+    ["ABORTED", { state: "ABORTED_BYZANTINE", confirmed: false }],
+  ] as const)("shows %s in the spec's words", async (state, expected) => {
+    await inFixture(async (client) => {
+      await client.query(`UPDATE submission SET ${submissionSet(state)}`);
+      expect((await client.query(READ)).rows).toMatchObject([expected]);
+    });
+  });
+
+  test("shows what was aborted before it became a submission, once, and nothing else of the history", async () => {
+    await inFixture(async (client) => {
+      await client.query(`
+        INSERT INTO transaction_history (tx_id, status, epoch, opened_at, record, revision) VALUES
+          ('tx-a', 'ABORTED_BYZANTINE', 1, now(), '{}', 1),
+          ('tx-aborted', 'ABORTED_BYZANTINE', 1, now(), '{}', 1),
+          ('tx-open', 'PENDING', 1, now(), '{}', 1)`);
+      const { rows } = await client.query(
+        `SELECT tx_id, state FROM blockchain_submissions ORDER BY tx_id`,
+      );
+      expect(rows).toEqual([
+        { tx_id: "tx-a", state: "PENDING" },
+        { tx_id: "tx-aborted", state: "ABORTED_BYZANTINE" },
+      ]);
+    });
+  });
+});

@@ -1,0 +1,129 @@
+import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { type PostgresServer, startPostgres } from "@quorate/devkit";
+import { StoreError } from "@quorate/ports";
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import { MIGRATIONS_DIRECTORY, migrate } from "./migrate.ts";
+import { schemaSnapshot } from "./schema-snapshot.ts";
+import { createSubmissionStore } from "./submission-store.ts";
+import { silentLogger, startTestServer, type TestServer } from "./testing/database.ts";
+
+const ALL = ["0001_submission", "0002_history", "0003_views"];
+
+let server: TestServer<PostgresServer>;
+beforeAll(async () => {
+  server = await startTestServer(startPostgres);
+});
+afterAll(() => server.stop());
+
+const run = (schema: string, directory = MIGRATIONS_DIRECTORY) =>
+  migrate({ url: server.url, schema, directory, logger: silentLogger });
+
+async function tablesOf(schema: string): Promise<readonly unknown[]> {
+  const pool = server.pool(schema);
+  try {
+    const text = "SELECT tablename FROM pg_tables WHERE schemaname = $1";
+    return (await pool.query(text, [schema])).rows;
+  } finally {
+    await pool.end();
+  }
+}
+
+/** A copy of the migrations with one more file. */
+async function withMigration<T>(
+  name: string,
+  sql: string,
+  body: (directory: string) => Promise<T>,
+): Promise<T> {
+  const directory = await mkdtemp(join(tmpdir(), "quorate-sql-"));
+  try {
+    await cp(MIGRATIONS_DIRECTORY, directory, { recursive: true });
+    await writeFile(join(directory, name), sql);
+    return await body(directory);
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+test("the first run applies all in order, the second nothing, and later only what is new", async () => {
+  expect(await run("steps")).toEqual(ALL);
+  expect(await run("steps")).toEqual([]);
+  await withMigration("0004_more.sql", "CREATE TABLE more (id bigint)", async (directory) => {
+    expect(await run("steps", directory)).toEqual(["0004_more"]);
+  });
+});
+
+test("of processes that migrate at once one does the work and all succeed", async () => {
+  const applied = await Promise.all(Array.from({ length: 5 }, () => run("race")));
+  expect(applied.filter((names) => names.length > 0)).toEqual([ALL]);
+});
+
+test("schemas in one database know nothing of each other", async () => {
+  await Promise.all([run("one"), run("two")]);
+  const one = server.pool("one");
+  const two = server.pool("two");
+  try {
+    await one.query("INSERT INTO tombstone (tx_id, value) VALUES ('tx-a', 1)");
+    expect((await two.query("SELECT 1 FROM tombstone")).rows).toEqual([]);
+    // A function is tied to its own schema, whatever path its caller has.
+    await two.query(
+      "INSERT INTO sender (chain_id, address, epoch, next_nonce) VALUES (1, decode(repeat('00', 20), 'hex'), 1, 0)",
+    );
+    await one.query(`INSERT INTO two.slot (chain_id, sender, nonce, state, payload, gas_limit, epoch)
+      VALUES (1, decode(repeat('00', 20), 'hex'), 0, 'SIGNED', '[]', 1, 1)`);
+    expect((await one.query("SELECT 1 FROM slot_history")).rows).toEqual([]);
+    expect((await two.query("SELECT 1 FROM slot_history")).rows).toHaveLength(1);
+  } finally {
+    await Promise.all([one.end(), two.end()]);
+  }
+});
+
+test("a migration that fails leaves nothing of its run behind", async () => {
+  await withMigration(
+    "0004_bad.sql",
+    "CREATE TABLE t (id bigint); SELECT 1 / 0",
+    async (directory) => {
+      const error: unknown = await run("broken", directory).catch((reason: unknown) => reason);
+      expect(error).toBeInstanceOf(StoreError);
+      expect(error).toMatchObject({ code: "SCHEMA", retryable: false });
+    },
+  );
+  const tables = await tablesOf("broken");
+  expect(tables).toEqual([{ tablename: "schema_migration" }]);
+  expect(await run("broken")).toEqual(ALL);
+});
+
+test("a migration slipped in before one that has run is refused", async () => {
+  await run("order");
+  await withMigration("0001_a.sql", "SELECT 1", async (directory) => {
+    await expect(run("order", directory)).rejects.toMatchObject({ code: "SCHEMA" });
+  });
+});
+
+test("a server that is not there is UNAVAILABLE, and may be tried again", async () => {
+  const call = migrate({ url: "postgres://q:q@127.0.0.1:1/q", logger: silentLogger });
+  await expect(call).rejects.toMatchObject({ code: "UNAVAILABLE", retryable: true });
+});
+
+test("a store without its schema says SCHEMA, and that trying again is no use", async () => {
+  const pool = server.pool("never_migrated");
+  try {
+    const call = createSubmissionStore(pool).counts();
+    await expect(call).rejects.toMatchObject({ code: "SCHEMA", retryable: false });
+  } finally {
+    await pool.end();
+  }
+});
+
+test("the migrations come to the schema in schema.snapshot.sql, and to nothing else", async () => {
+  const { schema, pool } = await server.world();
+  try {
+    const snapshot = await schemaSnapshot(pool, schema);
+    await expect(snapshot).toMatchFileSnapshot(join(MIGRATIONS_DIRECTORY, "schema.snapshot.sql"));
+  } finally {
+    await pool.end();
+  }
+});
