@@ -1,5 +1,6 @@
 import type { TxId } from "@quorate/core";
 import type {
+  AbortOptions,
   AuditLog,
   Chain,
   ChainSigner,
@@ -84,7 +85,7 @@ export class SubmitterService {
     return this.#config;
   }
 
-  async start(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+  async start(options: AbortOptions = {}): Promise<void> {
     const { store, chain, logger, signer } = this.#deps;
     await store.start(options);
     await chain.start(options);
@@ -101,7 +102,7 @@ export class SubmitterService {
     logger.info("submitter started", { address: signer.address, chainId: chain.chainId });
   }
 
-  async stop(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+  async stop(options: AbortOptions = {}): Promise<void> {
     this.#running.abort(new Error("the submitter stops"));
     this.#wakeSender?.();
     await Promise.allSettled(this.#tasks);
@@ -140,7 +141,7 @@ export class SubmitterService {
     return { signal: this.#running.signal };
   }
 
-  async #loadOpen(options: { readonly signal?: AbortSignal }): Promise<readonly TxId[]> {
+  async #loadOpen(options: AbortOptions): Promise<readonly TxId[]> {
     const open: TxId[] = [];
     let after: TxId | null = null;
     for (;;) {

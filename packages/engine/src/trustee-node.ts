@@ -10,6 +10,7 @@ import {
   type Verify,
 } from "@quorate/core";
 import type {
+  AbortOptions,
   Change,
   ChangeSet,
   Clock,
@@ -94,7 +95,7 @@ export class TrusteeNode {
   }
 
   /** Loads configuration, bans and open transactions, and only then opens the network port. */
-  async start(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+  async start(options: AbortOptions = {}): Promise<void> {
     const { store, gossip, clock, logger } = this.#deps;
     await store.start(options);
     this.#config = await store.readConfig(options);
@@ -126,7 +127,7 @@ export class TrusteeNode {
   }
 
   /** Stops taking votes, lets those under way be recorded until the signal aborts, and leaves the network. */
-  async stop(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+  async stop(options: AbortOptions = {}): Promise<void> {
     const { gossip, store } = this.#deps;
     this.#publisher?.stop();
     if (this.#pipeline !== null) {
@@ -261,7 +262,7 @@ export class TrusteeNode {
     throw new Error("the node has not started");
   };
 
-  async #loadOpen(options: { readonly signal?: AbortSignal }): Promise<void> {
+  async #loadOpen(options: AbortOptions): Promise<void> {
     let after: TxId | null = null;
     for (;;) {
       const page = await this.#deps.store.listTransactions({ after, limit: 1_000 }, options);

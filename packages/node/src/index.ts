@@ -1,1 +1,2 @@
-export {};
+export { composeNode, type NodeApp } from "./compose.ts";
+export { VERSION } from "./version.ts";

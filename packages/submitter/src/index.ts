@@ -1,1 +1,2 @@
-export {};
+export { composeSubmitter, type SubmitterApp } from "./compose.ts";
+export { VERSION } from "./version.ts";

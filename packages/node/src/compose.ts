@@ -1,0 +1,109 @@
+import { LIMITS } from "@quorate/core";
+import { createEd25519, createVoteSigner } from "@quorate/crypto-sodium";
+import { type Check, TrusteeNode } from "@quorate/engine";
+import { createGossip } from "@quorate/network-libp2p";
+import type { AbortOptions, Lifecycle } from "@quorate/ports";
+import { type NodeSettings, pathBeside } from "@quorate/settings";
+import { createEtcdTallyStore } from "@quorate/store-etcd";
+import {
+  createLogger,
+  createMetrics,
+  createOpsServer,
+  createTracing,
+  type FlushableLogger,
+  type ReadyReport,
+  systemClock,
+} from "@quorate/telemetry";
+import { readSeed } from "./read-seed.ts";
+import { addRoutes } from "./routes.ts";
+
+export interface NodeApp extends Lifecycle {
+  readonly logger: FlushableLogger;
+  /** Resolves with the error when the node can't go on. */
+  readonly fatal: Promise<unknown>;
+  flush(): Promise<void>;
+}
+
+/** Puts a node together. Nothing is opened before `start`. @throws KeyFileError */
+export function composeNode(settings: NodeSettings, file: string | null, version: string): NodeApp {
+  const { clusterId, nodeId, log, api } = settings;
+  const clock = systemClock();
+  const base = { clusterId, nodeId };
+  const logger = createLogger({ level: log.level, pretty: log.pretty, base });
+  const metrics = createMetrics({});
+  const tracing = createTracing({
+    serviceName: "quorate-node",
+    version,
+    logger,
+    ...(settings.tracing.otlpUrl === undefined ? {} : { otlpUrl: settings.tracing.otlpUrl }),
+  });
+  const seed = readSeed(pathBeside(file, settings.keyFile));
+  const signer = createVoteSigner(seed);
+  const store = createEtcdTallyStore({ ...settings.etcd, clusterId }, { clock, logger, metrics });
+  const gossip = createGossip(
+    { clusterId, privateKeySeed: seed, ...settings.network },
+    { clock, logger, metrics },
+  );
+  const fatal = Promise.withResolvers<unknown>();
+  const startedMs = clock.monotonicMs();
+  const node = new TrusteeNode(
+    {
+      nodeId,
+      protocol: settings.protocol,
+      pipeline: settings.pipeline,
+      publisher: settings.publisher,
+      presenceTtlSeconds: settings.presenceTtlSeconds,
+      apiUrl: api.port === 0 ? null : `http://${api.host}:${api.port}`,
+      version,
+    },
+    {
+      store,
+      gossip,
+      signer,
+      ed25519: createEd25519(),
+      clock,
+      logger,
+      metrics,
+      onFatal: (error) => fatal.resolve(error),
+    },
+  );
+  const server = createOpsServer({
+    ...api,
+    metrics,
+    logger,
+    bodyLimitBytes: LIMITS.httpBodyBytesMax,
+    health: () => ({
+      status: "ok",
+      uptimeSeconds: (clock.monotonicMs() - startedMs) / 1_000,
+      version,
+    }),
+    ready: () => readyReport(node.checks()),
+  });
+  addRoutes(server.app, { node, store, clusterId, nodeId, peerId: gossip.localPeerId, version });
+  return {
+    logger,
+    fatal: fatal.promise,
+    start: async (options?: AbortOptions) => {
+      await tracing.start();
+      await node.start(options ?? {});
+      // Trustees find each other by presence, but only those of the set are held on to.
+      gossip.setPersistentPeers(
+        node.set.trustees.map((t) => t.peerId).filter((p) => p !== gossip.localPeerId),
+      );
+      await server.start(options);
+      logger.info("api listening", { ...server.address() });
+    },
+    stop: async (options?: AbortOptions) => {
+      // Votes first: a request in flight gets its answer while the pipeline still works.
+      await node.stop(options ?? {});
+      await server.stop(options);
+      await tracing.shutdown();
+    },
+    flush: () => logger.flush(),
+  };
+}
+
+function readyReport(checks: readonly Check[]): ReadyReport {
+  const reasons = checks.filter((c) => !c.ok).map((c) => `${c.name}: ${c.detail}`);
+  return reasons.length === 0 ? { ready: true, checks } : { ready: false, reasons, checks };
+}

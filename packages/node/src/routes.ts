@@ -1,0 +1,216 @@
+import {
+  type Epoch,
+  faultBounds,
+  isoTime,
+  isSettled,
+  type PeerId,
+  parseTxId,
+  parseValue,
+  type TxId,
+  type TxSnapshot,
+} from "@quorate/core";
+import type { CastOutcome, TrusteeNode } from "@quorate/engine";
+import type { TallyStore } from "@quorate/ports";
+import { errorBody, type OpsServer } from "@quorate/telemetry";
+
+type App = OpsServer["app"];
+
+/** How long POST /v1/votes waits for the record before it answers PENDING, in ms. */
+const VOTE_WAIT_MS = 10_000;
+/** The longest a GET with `wait` stays open, in ms. */
+const LONG_POLL_MS_MAX = 60_000;
+
+export interface RouteContext {
+  readonly node: TrusteeNode;
+  readonly store: TallyStore;
+  readonly clusterId: string;
+  readonly nodeId: string;
+  readonly peerId: PeerId;
+  readonly version: string;
+}
+
+/** The node's HTTP API. */
+export function addRoutes(app: App, context: RouteContext): void {
+  app.post("/v1/votes", async (request, reply) => {
+    const body = request.body;
+    const fields =
+      typeof body === "object" && body !== null ? (body as Record<string, unknown>) : {};
+    const txId = parseTxId(fields["txId"]);
+    if (!txId.ok) return reply.code(400).send(errorBody(txId.error.code, txId.error.message));
+    const value = parseValue(fields["value"]);
+    if (!value.ok) return reply.code(400).send(errorBody(value.error.code, value.error.message));
+    const outcome = await withTimeout(context.node.cast(txId.value, value.value), VOTE_WAIT_MS);
+    const answer = answerOf(outcome, txId.value);
+    if ("error" in answer) return reply.code(answer.code).send(answer.error);
+    return reply.code(answer.code).send({
+      txId: txId.value,
+      nodeId: context.nodeId,
+      value: value.value.toString(),
+      outcome: answer.outcome,
+      status: context.node.view.status(txId.value),
+    });
+  });
+
+  app.get("/v1/transactions/:txId", async (request, reply) => {
+    const params = request.params as Record<string, string>;
+    const query = request.query as Record<string, string | undefined>;
+    const txId = parseTxId(params["txId"]);
+    if (!txId.ok) return reply.code(400).send(errorBody(txId.error.code, txId.error.message));
+    if (query["wait"] !== undefined)
+      await waitFor(
+        context.node,
+        txId.value,
+        query["wait"].split(","),
+        Number(query["timeoutMs"] ?? 5_000),
+      );
+    const snapshot = await snapshotOf(context, txId.value);
+    if (snapshot.status === null)
+      return reply.code(404).send(errorBody("TX_UNKNOWN", `nobody has voted on ${txId.value}`));
+    return transactionJson(snapshot);
+  });
+
+  app.get("/v1/status", () => statusJson(context));
+
+  app.get("/v1/bans", () => ({
+    bans: [...context.node.view.banRecords.values()].map((ban) => ({
+      peerId: ban.peerId,
+      nodeId: ban.nodeId,
+      reason: ban.reason,
+      grade: ban.grade,
+      bannedAt: isoTime(ban.bannedAtMs),
+    })),
+  }));
+}
+
+async function withTimeout(outcome: Promise<CastOutcome>, ms: number): Promise<CastOutcome | null> {
+  const timeout = AbortSignal.timeout(ms);
+  const expired = new Promise<null>((resolve) => {
+    timeout.addEventListener("abort", () => resolve(null), { once: true });
+  });
+  return Promise.race([outcome, expired]);
+}
+
+type Answer =
+  | { readonly code: 200 | 202; readonly outcome: "RECORDED" | "PENDING" }
+  | { readonly code: number; readonly error: ReturnType<typeof errorBody> };
+
+function answerOf(outcome: CastOutcome | null, txId: TxId): Answer {
+  if (outcome === null) return { code: 202, outcome: "PENDING" };
+  if (outcome.kind === "RECORDED") return { code: 200, outcome: "RECORDED" };
+  const refuse = (code: number, name: string, message: string): Answer => ({
+    code,
+    error: errorBody(name, message),
+  });
+  if (outcome.kind === "EQUIVOCATION")
+    return refuse(409, "EQUIVOCATION", `another value by this trustee is recorded for ${txId}`);
+  if (outcome.kind === "ALREADY_VOTED")
+    return refuse(
+      409,
+      "ALREADY_VOTED",
+      `this trustee has voted ${outcome.value} for ${txId}; a second value would be a double vote`,
+    );
+  if (outcome.kind === "NOT_A_TRUSTEE")
+    return refuse(
+      403,
+      "NOT_A_TRUSTEE",
+      "this node's key is not in the trustee set, so it can't vote",
+    );
+  switch (outcome.code) {
+    case "BANNED":
+      return refuse(403, "BANNED", "this trustee is banned");
+    case "WRONG_EPOCH":
+      return refuse(409, "WRONG_EPOCH", `${txId} belongs to another epoch`);
+    case "UNKNOWN_TRUSTEE":
+      return refuse(403, "NOT_A_TRUSTEE", "this node is not a trustee of the transaction's epoch");
+    case "QUEUE_FULL":
+      return refuse(503, "QUEUE_FULL", "too many votes wait to be recorded; try again later");
+    case "STOPPED":
+      return refuse(503, "STOPPED", "this node is shutting down");
+    default:
+      return outcome.code satisfies never;
+  }
+}
+
+async function waitFor(
+  node: TrusteeNode,
+  txId: TxId,
+  statuses: readonly string[],
+  timeoutMs: number,
+): Promise<void> {
+  const bounded = Number.isFinite(timeoutMs)
+    ? Math.min(Math.max(timeoutMs, 0), LONG_POLL_MS_MAX)
+    : 5_000;
+  const signal = AbortSignal.timeout(bounded);
+  while (!signal.aborted && !statuses.includes(node.view.status(txId) ?? ""))
+    await node.nextChange(txId, { signal });
+}
+
+/** From the view when it has all of it, else from etcd: an old transaction is not kept in memory. */
+async function snapshotOf(context: RouteContext, txId: TxId): Promise<TxSnapshot> {
+  const known = context.node.view.snapshot(txId);
+  if (known !== null && known.snapshot.status !== null) return known.snapshot;
+  return (await context.store.read(txId, { signal: AbortSignal.timeout(5_000) })).snapshot;
+}
+
+function transactionJson({ txId, status, record, votes, violations }: TxSnapshot): object {
+  const byNode = [...votes.values()].sort((a, b) => (a.vote.nodeId < b.vote.nodeId ? -1 : 1));
+  return {
+    txId,
+    status,
+    settled: isSettled(status),
+    value: record?.value?.toString() ?? null,
+    reason: record?.reason ?? null,
+    policy: record?.policy ?? null,
+    epoch: record?.epoch ?? (null as Epoch | null),
+    openedAt: record === null ? null : isoTime(record.openedAtMs),
+    deadlineAt: record === null ? null : isoTime(record.deadlineAtMs),
+    unanimous: record?.unanimous ?? false,
+    offenders: record?.offenders ?? [],
+    absent: record?.absent ?? null,
+    votes: byNode.map(({ vote }) => ({
+      nodeId: vote.nodeId,
+      value: vote.value.toString(),
+      issuedAt: isoTime(vote.issuedAtMs),
+    })),
+    violations: [...violations].flatMap(([nodeId, types]) =>
+      [...types].map((type) => ({
+        nodeId,
+        type,
+        grade: type === "DOUBLE_VOTING" || type === "INVALID_SIGNATURE" ? "PROOF" : "OPINION",
+      })),
+    ),
+    chain: record?.chain ?? null,
+  };
+}
+
+function statusJson({ node, clusterId, nodeId, peerId, version }: RouteContext): object {
+  const checks = node.checks();
+  const { set } = node;
+  return {
+    clusterId,
+    nodeId,
+    peerId,
+    version,
+    epoch: set.epoch,
+    threshold: set.threshold,
+    totalNodes: set.trustees.length,
+    faultBounds: faultBounds(set.trustees.length, set.threshold),
+    ready: checks.every((c) => c.ok),
+    checks,
+    trustees: set.trustees.map((t) => {
+      const presence = node.view.presence.get(t.peerId);
+      const ban = node.view.banRecords.get(t.peerId);
+      return {
+        nodeId: t.nodeId,
+        peerId: t.peerId,
+        online: presence !== undefined,
+        banned: node.view.bans.has(t.peerId),
+        banReason: ban?.reason ?? null,
+        version: presence?.version ?? null,
+        apiUrl: presence?.apiUrl ?? null,
+      };
+    }),
+    openTransactions: node.openTransactions,
+    pendingVotes: node.pendingVotes,
+  };
+}

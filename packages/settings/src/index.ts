@@ -1,0 +1,18 @@
+export { type AppCommand, type CommandLine, readCommandLine } from "./app-command.ts";
+export {
+  describeProblems,
+  envNameOf,
+  type LoadRequest,
+  loadSettings,
+  type Problem,
+  pathBeside,
+  type Setting,
+} from "./load-settings.ts";
+export { runApp } from "./run-app.ts";
+export {
+  type NodeSettings,
+  nodeSchema,
+  type SubmitterSettings,
+  submitterSchema,
+} from "./schemas.ts";
+export { NODE_SETTINGS, SUBMITTER_SETTINGS } from "./setting-lists.ts";

@@ -1,0 +1,178 @@
+import {
+  DEFAULT_PROTOCOL_CONFIG,
+  LIMITS,
+  type ParseError,
+  parseClusterId,
+  parseEvmAddress,
+  parseNodeId,
+  type Result,
+} from "@quorate/core";
+import { z } from "zod";
+
+/** A text that one of core's parsers accepts, as the branded type. */
+function parsed<T>(parse: (input: unknown) => Result<T, ParseError>) {
+  return z.string().transform((text, context): T => {
+    const result = parse(text);
+    if (result.ok) return result.value;
+    context.addIssue({ code: "custom", message: result.error.message });
+    return z.NEVER;
+  });
+}
+
+const url = (protocols: readonly string[]) =>
+  z
+    .string()
+    .refine((text) => URL.canParse(text) && protocols.includes(new URL(text).protocol), {
+      message: `must be a URL that begins with ${protocols.map((p) => `${p}//`).join(" or ")}`,
+    });
+
+const port = z.number().int().min(0).max(65_535);
+const ms = (max: number) => z.number().int().min(0).max(max);
+const multiaddr = z.string().regex(/^\/(ip4|ip6|dns|dns4|dns6)\/[^/]+\/tcp\/\d+(\/p2p\/[^/]+)?$/, {
+  message: "must be a TCP multiaddr such as /ip4/127.0.0.1/tcp/4001",
+});
+
+export const clusterIdSchema = parsed(parseClusterId);
+export const nodeIdSchema = parsed(parseNodeId);
+export const evmAddressSchema = parsed(parseEvmAddress);
+
+export const etcdSchema = z.strictObject({
+  hosts: z.array(url(["http:", "https:"])).min(1),
+  /** One request, in ms. */
+  requestTimeoutMs: ms(60_000).default(5_000),
+  dialTimeoutMs: ms(60_000).default(5_000),
+});
+
+export const apiSchema = z.strictObject({
+  /** Loopback unless told otherwise: the API has no authentication. */
+  host: z.string().min(1).default("127.0.0.1"),
+  port: port.default(0),
+});
+
+export const logSchema = z.strictObject({
+  level: z.enum(["error", "warn", "info", "debug"]).default("info"),
+  pretty: z.boolean().default(false),
+});
+
+export const tracingSchema = z.strictObject({
+  otlpUrl: url(["http:", "https:"]).optional(),
+});
+
+export const protocolSchema = z.strictObject({
+  policy: z
+    .enum(["strict-abort", "quarantine-and-continue"])
+    .default(DEFAULT_PROTOCOL_CONFIG.policy),
+  profile: z.enum(["strict", "balanced"]).default(DEFAULT_PROTOCOL_CONFIG.profile),
+  settleMs: ms(600_000).default(DEFAULT_PROTOCOL_CONFIG.settleMs),
+  deadlineMs: z.number().int().min(100).max(86_400_000).default(DEFAULT_PROTOCOL_CONFIG.deadlineMs),
+  silenceStreakMax: z
+    .number()
+    .int()
+    .min(1)
+    .max(1_000)
+    .default(DEFAULT_PROTOCOL_CONFIG.silenceStreakMax),
+});
+
+export const networkSchema = z.strictObject({
+  listen: z.array(multiaddr).min(1),
+  announce: z.array(multiaddr).default([]),
+  bootstrap: z.array(multiaddr).default([]),
+});
+
+export const finalitySchema = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("finalized") }),
+  z.strictObject({ kind: z.literal("safe") }),
+  z.strictObject({ kind: z.literal("confirmations"), blocks: z.number().int().min(0).max(10_000) }),
+]);
+
+export const chainSchema = z.strictObject({
+  rpcUrls: z.array(url(["http:", "https:"])).min(1),
+  chainId: z.number().int().min(1),
+  contractAddress: evmAddressSchema,
+  finality: finalitySchema.default({ kind: "finalized" }),
+  pollMs: z.number().int().min(50).max(60_000).default(1_000),
+  timeoutMs: z.number().int().min(100).max(120_000).default(10_000),
+});
+
+export const postgresSchema = z.strictObject({
+  url: url(["postgres:", "postgresql:"]),
+  /** Defaults to one schema a cluster. */
+  schema: z
+    .string()
+    .regex(/^[a-z_][a-z0-9_]{0,62}$/)
+    .optional(),
+});
+
+/** Everything a trustee node is told. */
+export const nodeSchema = z.strictObject({
+  clusterId: clusterIdSchema,
+  nodeId: nodeIdSchema,
+  /** File with the Ed25519 seed in hex; beside the configuration file unless absolute. */
+  keyFile: z.string().min(1),
+  etcd: etcdSchema,
+  network: networkSchema,
+  api: apiSchema.prefault({}),
+  protocol: protocolSchema.prefault({}),
+  pipeline: z
+    .strictObject({
+      windowMs: ms(1_000).default(4),
+      staggerMs: ms(10_000).default(150),
+      batchMax: z.number().int().min(1).max(1_000).default(100),
+      batchesInFlightMax: z.number().int().min(1).max(64).default(4),
+    })
+    .prefault({}),
+  publisher: z
+    .strictObject({
+      windowMs: ms(1_000).default(4),
+      /** 1 turns signature batching off. */
+      frameVotesMax: z
+        .number()
+        .int()
+        .min(1)
+        .max(LIMITS.votesPerFrameMax)
+        .default(LIMITS.votesPerFrameMax),
+    })
+    .prefault({}),
+  presenceTtlSeconds: z.number().int().min(2).max(3_600).default(10),
+  log: logSchema.prefault({}),
+  tracing: tracingSchema.prefault({}),
+  shutdownMs: ms(300_000).default(25_000),
+});
+
+/** Everything the submitter is told. */
+export const submitterSchema = z.strictObject({
+  clusterId: clusterIdSchema,
+  /** File with the EVM private key in hex; beside the configuration file unless absolute. */
+  keyFile: z.string().min(1),
+  etcd: etcdSchema,
+  postgres: postgresSchema,
+  chain: chainSchema,
+  api: apiSchema.prefault({}),
+  protocol: protocolSchema.prefault({}),
+  claims: z
+    .strictObject({
+      windowMs: ms(10_000).default(10),
+      batchMax: z.number().int().min(1).max(1_000).default(100),
+    })
+    .prefault({}),
+  sender: z
+    .strictObject({
+      batchMax: z.number().int().min(1).max(LIMITS.chainBatchMax).default(LIMITS.chainBatchMax),
+      windowMax: z
+        .number()
+        .int()
+        .min(1)
+        .max(LIMITS.nonceWindowMax)
+        .default(LIMITS.nonceWindowDefault),
+      resendHeads: z.number().int().min(1).max(1_000).default(3),
+      batchWindowMs: ms(60_000).default(100),
+    })
+    .prefault({}),
+  leaseTtlSeconds: z.number().int().min(2).max(3_600).default(10),
+  log: logSchema.prefault({}),
+  tracing: tracingSchema.prefault({}),
+  shutdownMs: ms(300_000).default(25_000),
+});
+
+export type NodeSettings = z.output<typeof nodeSchema>;
+export type SubmitterSettings = z.output<typeof submitterSchema>;

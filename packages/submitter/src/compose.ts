@@ -1,0 +1,157 @@
+import { randomUUID } from "node:crypto";
+import { hostname } from "node:os";
+import { createEvmChain, createLocalSigner, loadKeyFile } from "@quorate/chain-evm";
+import { LIMITS, parseTxId } from "@quorate/core";
+import { createEd25519 } from "@quorate/crypto-sodium";
+import { type Check, SubmitterService } from "@quorate/engine";
+import type { AbortOptions, Lifecycle } from "@quorate/ports";
+import { pathBeside, type SubmitterSettings } from "@quorate/settings";
+import { createEtcdTallyStore } from "@quorate/store-etcd";
+import {
+  createAuditLog,
+  createPool,
+  createSubmissionStore,
+  migrate,
+  schemaOf,
+} from "@quorate/store-postgres";
+import {
+  createLogger,
+  createMetrics,
+  createOpsServer,
+  createTracing,
+  errorBody,
+  type FlushableLogger,
+  type ReadyReport,
+  systemClock,
+} from "@quorate/telemetry";
+
+export interface SubmitterApp extends Lifecycle {
+  readonly logger: FlushableLogger;
+  readonly fatal: Promise<unknown>;
+  flush(): Promise<void>;
+}
+
+/** Puts a submitter together. Nothing is opened before `start`. @throws KeyError */
+export async function composeSubmitter(
+  settings: SubmitterSettings,
+  file: string | null,
+  version: string,
+): Promise<SubmitterApp> {
+  const { clusterId, log, api, chain: chainSettings } = settings;
+  const clock = systemClock();
+  const logger = createLogger({ level: log.level, pretty: log.pretty, base: { clusterId } });
+  const metrics = createMetrics({});
+  const tracing = createTracing({
+    serviceName: "quorate-submitter",
+    version,
+    logger,
+    ...(settings.tracing.otlpUrl === undefined ? {} : { otlpUrl: settings.tracing.otlpUrl }),
+  });
+  const signer = createLocalSigner({
+    privateKey: await loadKeyFile(pathBeside(file, settings.keyFile)),
+  });
+  const store = createEtcdTallyStore({ ...settings.etcd, clusterId }, { clock, logger, metrics });
+  const schema = settings.postgres.schema ?? schemaOf(clusterId);
+  const pool = createPool({
+    url: settings.postgres.url,
+    schema,
+    applicationName: "quorate-submitter",
+    logger,
+  });
+  const submissions = createSubmissionStore(pool);
+  const chain = createEvmChain(
+    {
+      rpcUrls: chainSettings.rpcUrls,
+      chainId: chainSettings.chainId,
+      contractAddress: chainSettings.contractAddress,
+      clusterId,
+      timeoutMs: chainSettings.timeoutMs,
+      headPollIntervalMs: chainSettings.pollMs,
+    },
+    { clock, logger },
+  );
+  const fatal = Promise.withResolvers<unknown>();
+  const { batchWindowMs, ...sender } = settings.sender;
+  const service = new SubmitterService(
+    {
+      candidate: `${hostname()}/${process.pid}/${randomUUID()}`,
+      leaseTtlSeconds: settings.leaseTtlSeconds,
+      claims: { settleMs: settings.protocol.settleMs, ...settings.claims },
+      sender: { ...sender, finality: chainSettings.finality },
+      batchWindowMs,
+    },
+    {
+      store,
+      election: store,
+      submissions,
+      audit: createAuditLog(pool),
+      chain,
+      signer,
+      ed25519: createEd25519(),
+      clock,
+      logger,
+      metrics,
+      onFatal: (error) => fatal.resolve(error),
+    },
+  );
+  const startedMs = clock.monotonicMs();
+  const server = createOpsServer({
+    ...api,
+    metrics,
+    logger,
+    bodyLimitBytes: LIMITS.httpBodyBytesMax,
+    health: () => ({
+      status: "ok",
+      uptimeSeconds: (clock.monotonicMs() - startedMs) / 1_000,
+      version,
+    }),
+    ready: () => readyReport(service.checks()),
+  });
+  server.app.get("/v1/status", async () => ({
+    clusterId,
+    version,
+    leading: service.leading,
+    address: signer.address,
+    chainId: chain.chainId,
+    contractAddress: chain.contractAddress,
+    schema,
+    counts: await submissions.counts({ signal: AbortSignal.timeout(5_000) }),
+    projectorRevision: service.projectedRevision?.toString() ?? null,
+    checks: service.checks(),
+  }));
+  server.app.get("/v1/submissions/:txId", async (request, reply) => {
+    const txId = parseTxId((request.params as Record<string, string>)["txId"]);
+    if (!txId.ok) return reply.code(400).send(errorBody(txId.error.code, txId.error.message));
+    const found = await submissions.get(txId.value, { signal: AbortSignal.timeout(5_000) });
+    if (found === null)
+      return reply.code(404).send(errorBody("TX_UNKNOWN", `${txId.value} was never queued`));
+    return JSON.parse(
+      JSON.stringify(found, (_key, value: unknown) =>
+        typeof value === "bigint" ? value.toString() : value,
+      ),
+    ) as object;
+  });
+  return {
+    logger,
+    fatal: fatal.promise,
+    start: async (options?: AbortOptions) => {
+      await tracing.start();
+      await migrate({ url: settings.postgres.url, schema, logger, ...options });
+      await service.start(options ?? {});
+      await server.start(options);
+      logger.info("api listening", { ...server.address() });
+    },
+    stop: async (options?: AbortOptions) => {
+      await service.stop(options ?? {});
+      await server.stop(options);
+      await pool.end();
+      await tracing.shutdown();
+    },
+    flush: () => logger.flush(),
+  };
+}
+
+function readyReport(checks: readonly Check[]): ReadyReport {
+  const reasons = checks.filter((c) => !c.ok).map((c) => `${c.name}: ${c.detail}`);
+  return reasons.length === 0 ? { ready: true, checks } : { ready: false, reasons, checks };
+}
