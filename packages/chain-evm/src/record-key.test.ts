@@ -28,7 +28,9 @@ describe("the record key", () => {
 
   test("stays what it was: a change would record every old transaction anew", () => {
     expect(RECORD_DOMAIN).toBe(keccak256(stringToHex("quorate/record/v1")));
-    expect(recordKeyOf(cluster("quorate"), tx("tx-1"))).toMatchInlineSnapshot(`"0xf6bc68900d9e5da0fa0338ae4957cf1bdae4e57c94fb469b69978de90cc0cbb7"`);
+    expect(recordKeyOf(cluster("quorate"), tx("tx-1"))).toMatchInlineSnapshot(
+      `"0xf6bc68900d9e5da0fa0338ae4957cf1bdae4e57c94fb469b69978de90cc0cbb7"`,
+    );
   });
 
   test("does not depend on where the cluster's name ends and the transaction's begins", () => {
