@@ -107,7 +107,7 @@ const unreadable = (problem: string): ParsedKey => ({ kind: "unreadable", proble
 /** Reads a key of this cluster. Total: whatever is not ours is "unreadable". */
 export function parseKey(keys: Keys, key: string): ParsedKey {
   if (!key.startsWith(keys.root)) return unreadable("key is not of this cluster");
-  const [section, ...parts] = key.slice(keys.root.length).split("/");
+  const [section = "", ...parts] = key.slice(keys.root.length).split("/");
   switch (section) {
     case "vote_counts":
       return parseVoteCount(parts);

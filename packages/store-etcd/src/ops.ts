@@ -54,13 +54,15 @@ export function kvOf(response: IResponseOp | undefined): IKeyValue | null {
 }
 
 export function rangeOf(response: IResponseOp | undefined): IRangeResponse {
-  assert(response?.response_range != null, "etcd answers a range with a range");
-  return response.response_range;
+  const range = response?.response_range ?? null;
+  assert(range !== null, "etcd answers a range with a range");
+  return range;
 }
 
 export function txnOf(response: IResponseOp | undefined): ITxnResponse {
-  assert(response?.response_txn != null, "etcd answers a nested Txn with its outcome");
-  return response.response_txn;
+  const txn = response?.response_txn ?? null;
+  assert(txn !== null, "etcd answers a nested Txn with its outcome");
+  return txn;
 }
 
 export const textOf = (bytes: Uint8Array): string =>

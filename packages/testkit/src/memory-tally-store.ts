@@ -1,0 +1,629 @@
+import {
+  assert,
+  type EvidenceGrade,
+  type FinalDecision,
+  type NodeId,
+  type PeerId,
+  type TrusteeSet,
+  type TxId,
+  type TxRecord,
+  type TxStatus,
+  type VerifiedVote,
+  type ViolationType,
+} from "@quorate/core";
+import {
+  type AbortOptions,
+  type Change,
+  type ChangeSet,
+  type Clock,
+  type ClusterConfig,
+  type CommitOutcome,
+  type Election,
+  type OpenTransaction,
+  type Presence,
+  type StandaloneViolation,
+  StoreError,
+  type TallyStore,
+  type TxCommit,
+  type VersionedSnapshot,
+} from "@quorate/ports";
+
+export type TallyOperation =
+  | "start"
+  | "config"
+  | "read"
+  | "commit"
+  | "violation"
+  | "bans"
+  | "list"
+  | "presence"
+  | "silence"
+  | "revision"
+  | "watch"
+  | "lease"
+  | "election";
+
+/** What happens to one call. Different delays on calls in flight together reorder them. */
+export interface TallyFault {
+  /** Before it takes effect, in ms. For "watch": before a change set is delivered. */
+  readonly delayMs?: number;
+  /** It never reaches the store: UNAVAILABLE. */
+  readonly failBefore?: boolean;
+  /** It takes effect, and the caller gets TIMEOUT. */
+  readonly loseReply?: boolean;
+}
+
+export interface MemoryTallyStoreOptions {
+  /** The client's name, for the fault hook. */
+  readonly name?: string;
+  /** Asked at each call, and by watches at each delivery; null for no fault. */
+  readonly fault?: (call: {
+    readonly client: string;
+    readonly operation: TallyOperation;
+  }) => TallyFault | null;
+}
+
+type OpenViolation = StandaloneViolation["violation"];
+type OpenBan = StandaloneViolation["ban"];
+
+interface TxState {
+  created: bigint;
+  version: bigint;
+  status: TxStatus;
+  record: TxRecord | null;
+  readonly votes: Map<NodeId, VerifiedVote>;
+  readonly violations: Map<string, OpenViolation>;
+  decision: FinalDecision | null;
+}
+
+interface Lease {
+  readonly ttlSeconds: number;
+  cancelExpiry: () => void;
+  readonly onEnd: (() => void)[];
+}
+
+/** What all clients of one in-memory tally share: the "server". Synchronous; each mutation is one revision. */
+export class SharedTally {
+  readonly #clock: Clock;
+  #revision = 1n;
+  #compacted = 0n;
+  readonly #history: ChangeSet[] = [];
+  readonly #waiting = new Set<() => void>();
+  readonly #leases = new Map<number, Lease>();
+  #leaseCount = 0;
+  readonly transactions: Map<TxId, TxState> = new Map();
+  readonly strayViolations: Map<string, OpenViolation> = new Map();
+  readonly bans: Map<PeerId, OpenBan> = new Map();
+  readonly streaks: Map<NodeId, number> = new Map();
+  readonly presences: Map<PeerId, { readonly presence: Presence; readonly leaseId: number }> =
+    new Map();
+  /** Candidates by leadership, oldest first. */
+  readonly queues: Map<string, { readonly candidate: string; readonly leaseId: number }[]> =
+    new Map();
+  config: ClusterConfig | null = null;
+
+  constructor(dependencies: { readonly clock: Clock }) {
+    this.#clock = dependencies.clock;
+  }
+
+  get revision(): bigint {
+    return this.#revision;
+  }
+
+  /** The revision that the mutation under way will have. */
+  get nextRevision(): bigint {
+    return this.#revision + 1n;
+  }
+
+  /** Ends a mutation: all of it is one revision. */
+  publish(changes: readonly Change[]): void {
+    this.#revision++;
+    this.#history.push({ revision: this.#revision, changes });
+    this.#wake();
+  }
+
+  /** Writes what no store would: forged or unreadable keys, as watchers see them. */
+  inject(changes: readonly Change[]): void {
+    this.publish(changes);
+  }
+
+  /** Forgets history before `revision`; watchers that need it get CORRUPT. */
+  compact(revision: bigint): void {
+    assert(revision <= this.#revision, "only the past can be compacted");
+    while (this.#history[0] !== undefined && this.#history[0].revision < revision)
+      this.#history.shift();
+    this.#compacted = revision;
+    this.#wake();
+  }
+
+  /** Moves the epoch on, as an operator's change of the trustee set does. */
+  setConfig(set: TrusteeSet): void {
+    this.config = { set, epochVersion: this.nextRevision };
+    this.publish([{ kind: "config" }]);
+  }
+
+  /** The first change set after a revision, or null while there is none. */
+  changesAfter(after: bigint): ChangeSet | null {
+    if (after + 1n < this.#compacted)
+      throw new StoreError("CORRUPT", `revisions after ${after} are compacted away`, {
+        retryable: false,
+      });
+    const first = this.#history[0];
+    if (first === undefined) return null;
+    return (
+      this.#history[Number(after >= first.revision ? after - first.revision + 1n : 0n)] ?? null
+    );
+  }
+
+  /** Resolves at the next publication, or when aborted. */
+  async nextPublication(signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return;
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        this.#waiting.delete(done);
+        signal.removeEventListener("abort", done);
+        resolve();
+      };
+      this.#waiting.add(done);
+      signal.addEventListener("abort", done);
+    });
+  }
+
+  grantLease(ttlSeconds: number): number {
+    const id = ++this.#leaseCount;
+    const cancelExpiry = this.#scheduleExpiry(id, ttlSeconds);
+    this.#leases.set(id, { ttlSeconds, cancelExpiry, onEnd: [] });
+    return id;
+  }
+
+  /** @returns false when the lease is gone. */
+  renewLease(id: number): boolean {
+    const lease = this.#leases.get(id);
+    if (lease === undefined) return false;
+    lease.cancelExpiry();
+    lease.cancelExpiry = this.#scheduleExpiry(id, lease.ttlSeconds);
+    return true;
+  }
+
+  /** What to do when the lease ends, revoked or expired. */
+  onLeaseEnd(id: number, callback: () => void): void {
+    const lease = this.#leases.get(id);
+    if (lease === undefined) callback();
+    else lease.onEnd.push(callback);
+  }
+
+  endLease(id: number): void {
+    const lease = this.#leases.get(id);
+    if (lease === undefined) return;
+    this.#leases.delete(id);
+    lease.cancelExpiry();
+    for (const callback of lease.onEnd) callback();
+  }
+
+  #scheduleExpiry(id: number, ttlSeconds: number): () => void {
+    return this.#clock.schedule(ttlSeconds * 1_000, () => this.endLease(id));
+  }
+
+  #wake(): void {
+    for (const waiter of [...this.#waiting]) waiter();
+  }
+}
+
+/**
+ * The tally in memory: the twin of the one in etcd, with the same guards, one
+ * revision a Txn, leases and elections, and faults on demand. Deterministic under
+ * a simulated clock. Any number of clients share one `SharedTally`.
+ */
+export class MemoryTallyStore implements TallyStore, Election {
+  readonly #shared: SharedTally;
+  readonly #clock: Clock;
+  readonly #options: MemoryTallyStoreOptions;
+  readonly #over = new AbortController();
+  readonly #running = new Set<Promise<unknown>>();
+  #crashed = false;
+
+  constructor(
+    shared: SharedTally,
+    dependencies: { readonly clock: Clock },
+    options: MemoryTallyStoreOptions = {},
+  ) {
+    this.#shared = shared;
+    this.#clock = dependencies.clock;
+    this.#options = options;
+  }
+
+  async start(options: AbortOptions = {}): Promise<void> {
+    await this.#call("start", options, () => undefined);
+  }
+
+  async stop(): Promise<void> {
+    this.#over.abort(new Error("the store is stopping"));
+    await Promise.allSettled(this.#running);
+  }
+
+  /** Ends this client as a crash would: nothing is revoked, every call fails, its leases run out. */
+  crash(): void {
+    this.#crashed = true;
+    this.#over.abort(new Error("the client has crashed"));
+  }
+
+  initCluster(set: TrusteeSet, options: AbortOptions = {}): Promise<"created" | "exists"> {
+    return this.#call("config", options, () => {
+      if (this.#shared.config !== null) return "exists";
+      this.#shared.setConfig(set);
+      return "created";
+    });
+  }
+
+  readConfig(options: AbortOptions = {}): Promise<ClusterConfig> {
+    return this.#call("config", options, () => {
+      const { config } = this.#shared;
+      if (config === null)
+        throw new StoreError("REFUSED", "the cluster is not initialised", { retryable: false });
+      return config;
+    });
+  }
+
+  read(txId: TxId, options: AbortOptions = {}): Promise<VersionedSnapshot> {
+    return this.#call("read", options, () => this.#snapshot(txId));
+  }
+
+  commit(
+    commits: readonly TxCommit[],
+    epochVersion: bigint,
+    options: AbortOptions = {},
+  ): Promise<readonly CommitOutcome[]> {
+    const distinct = new Set(commits.map(({ writes }) => writes.txId));
+    assert(distinct.size === commits.length, "the transactions of one call differ");
+    return this.#call("commit", options, () => this.#commitAll(commits, epochVersion));
+  }
+
+  recordViolation(
+    { violation, ban }: StandaloneViolation,
+    options: AbortOptions = {},
+  ): Promise<boolean> {
+    return this.#call("violation", options, () => {
+      const { txId, peerId, type } = violation;
+      const shared = this.#shared;
+      const key = `${txId}/${peerId}/${type}`;
+      const known = shared.transactions.get(txId)?.violations ?? shared.strayViolations;
+      if (known.has(key) || shared.strayViolations.has(key)) return false;
+      known.set(key, violation);
+      const changes: Change[] = [{ kind: "violation", violation }];
+      const before = shared.bans.get(peerId);
+      if (before === undefined || (before.grade === "OPINION" && ban.grade === "PROOF")) {
+        shared.bans.set(peerId, ban);
+        changes.push({ kind: "ban", peerId, ban });
+      }
+      shared.publish(changes);
+      return true;
+    });
+  }
+
+  readBans(options: AbortOptions = {}): ReturnType<TallyStore["readBans"]> {
+    return this.#call("bans", options, () => ({
+      revision: this.#shared.revision,
+      bans: new Map(this.#shared.bans),
+    }));
+  }
+
+  listTransactions(
+    { after, limit }: { readonly after: TxId | null; readonly limit: number },
+    options: AbortOptions = {},
+  ): Promise<readonly OpenTransaction[]> {
+    return this.#call("list", options, () => {
+      const all = [...this.#shared.transactions].sort(([a, x], [b, y]) =>
+        x.created === y.created ? (a < b ? -1 : 1) : x.created < y.created ? -1 : 1,
+      );
+      const from = after === null ? 0 : all.findIndex(([txId]) => txId === after) + 1;
+      return all
+        .slice(from, from + limit)
+        .flatMap(([txId, { status, record }]) =>
+          record === null ? [] : [{ txId, status, record }],
+        );
+    });
+  }
+
+  readPresence(options: AbortOptions = {}): Promise<readonly Presence[]> {
+    return this.#call("presence", options, () =>
+      [...this.#shared.presences.values()].map(({ presence }) => presence),
+    );
+  }
+
+  readSilenceStreaks(options: AbortOptions = {}): Promise<ReadonlyMap<NodeId, number>> {
+    return this.#call("silence", options, () => new Map(this.#shared.streaks));
+  }
+
+  readViolations(txId: TxId, options: AbortOptions = {}): Promise<readonly OpenViolation[]> {
+    return this.#call("violation", options, () => this.#violationsOf(txId));
+  }
+
+  revision(options: AbortOptions = {}): Promise<bigint> {
+    return this.#call("revision", options, () => this.#shared.revision);
+  }
+
+  async watch(
+    after: bigint,
+    onChanges: (set: ChangeSet) => void | Promise<void>,
+    options: AbortOptions,
+  ): Promise<void> {
+    const signal = this.#untilOver(options);
+    await this.#track(this.#watch(after, onChanges, signal));
+  }
+
+  async #watch(
+    after: bigint,
+    onChanges: (set: ChangeSet) => void | Promise<void>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    let last = after;
+    while (!signal.aborted) {
+      const set = this.#shared.changesAfter(last);
+      if (set === null) {
+        await this.#shared.nextPublication(signal);
+        continue;
+      }
+      const delayMs = this.#faultOf("watch").delayMs ?? 0;
+      // An abort ends the sleep early, and then the loop.
+      if (delayMs > 0) await this.#clock.sleep(delayMs, { signal }).catch(() => {});
+      if (signal.aborted) return;
+      await onChanges(set);
+      last = set.revision;
+    }
+  }
+
+  async announce(presence: Presence, ttlSeconds: number, options: AbortOptions): Promise<void> {
+    await this.#track(this.#announce(presence, ttlSeconds, this.#untilOver(options)));
+  }
+
+  async #announce(presence: Presence, ttlSeconds: number, signal: AbortSignal): Promise<void> {
+    const shared = this.#shared;
+    const { peerId } = presence;
+    while (!signal.aborted) {
+      const leaseId = shared.grantLease(ttlSeconds);
+      shared.onLeaseEnd(leaseId, () => {
+        if (shared.presences.get(peerId)?.leaseId !== leaseId) return;
+        shared.presences.delete(peerId);
+        shared.publish([{ kind: "presence", peerId, presence: null }]);
+      });
+      shared.presences.set(peerId, { presence, leaseId });
+      shared.publish([{ kind: "presence", peerId, presence }]);
+      await this.#keepLease(leaseId, ttlSeconds, signal);
+      if (!this.#crashed) shared.endLease(leaseId);
+    }
+  }
+
+  async campaign<T>(
+    name: string,
+    candidate: string,
+    ttlSeconds: number,
+    lead: (lost: AbortSignal) => Promise<T>,
+    options: AbortOptions = {},
+  ): Promise<T> {
+    const signal = this.#untilOver(options);
+    return await this.#track(this.#campaign({ name, candidate, ttlSeconds, signal }, lead));
+  }
+
+  async #campaign<T>(
+    {
+      name,
+      candidate,
+      ttlSeconds,
+      signal,
+    }: {
+      readonly name: string;
+      readonly candidate: string;
+      readonly ttlSeconds: number;
+      readonly signal: AbortSignal;
+    },
+    lead: (lost: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const shared = this.#shared;
+    for (;;) {
+      signal.throwIfAborted();
+      const leaseId = shared.grantLease(ttlSeconds);
+      const queue = shared.queues.get(name) ?? [];
+      shared.queues.set(name, queue);
+      queue.push({ candidate, leaseId });
+      const lost = new AbortController();
+      const over = new AbortController();
+      shared.onLeaseEnd(leaseId, () => {
+        queue.splice(
+          queue.findIndex((entry) => entry.leaseId === leaseId),
+          1,
+        );
+        shared.publish([]);
+      });
+      const kept = this.#keepLease(
+        leaseId,
+        ttlSeconds,
+        AbortSignal.any([over.signal, this.#over.signal]),
+      ).finally(() => lost.abort(new Error("the lease was lost")));
+      try {
+        const either = AbortSignal.any([signal, lost.signal]);
+        while (!either.aborted && queue[0]?.leaseId !== leaseId)
+          await shared.nextPublication(either);
+        signal.throwIfAborted();
+        if (!lost.signal.aborted) return await lead(lost.signal);
+      } finally {
+        over.abort();
+        await kept;
+        if (!this.#crashed) shared.endLease(leaseId);
+      }
+    }
+  }
+
+  leader(name: string, options: AbortOptions = {}): Promise<string | null> {
+    return this.#call(
+      "election",
+      options,
+      () => this.#shared.queues.get(name)?.[0]?.candidate ?? null,
+    );
+  }
+
+  /** Resolves when the lease is lost or the signal aborts. */
+  async #keepLease(leaseId: number, ttlSeconds: number, signal: AbortSignal): Promise<void> {
+    const ended = new AbortController();
+    this.#shared.onLeaseEnd(leaseId, () => ended.abort());
+    const either = AbortSignal.any([signal, ended.signal]);
+    while (!either.aborted) {
+      await this.#clock.sleep((ttlSeconds * 1_000) / 3, { signal: either }).catch(() => {});
+      if (either.aborted) return;
+      const { failBefore = false } = this.#faultOf("lease");
+      if (!failBefore) this.#shared.renewLease(leaseId);
+    }
+  }
+
+  #commitAll(commits: readonly TxCommit[], epochVersion: bigint): readonly CommitOutcome[] {
+    const shared = this.#shared;
+    // As in etcd: commits that write keys of several transactions go in Txns of their own.
+    const alone = ({ writes }: TxCommit): boolean =>
+      writes.bans.length > 0 || writes.silenceStreaks.size > 0;
+    const together = commits.filter((commit) => !alone(commit));
+    const outcomes = new Map<TxCommit, CommitOutcome>();
+    for (const txn of [together, ...commits.filter(alone).map((commit) => [commit])]) {
+      const good = txn.filter((commit) => this.#guardsHold(commit, epochVersion));
+      const changes = good.flatMap((commit) => this.#apply(commit));
+      if (good.length > 0) shared.publish(changes);
+      for (const commit of txn) {
+        const committed = good.includes(commit);
+        outcomes.set(
+          commit,
+          committed ? { kind: "committed", revision: shared.revision } : this.#conflict(commit),
+        );
+      }
+    }
+    return commits.map((commit) => {
+      const outcome = outcomes.get(commit);
+      assert(outcome !== undefined, "every commit has its outcome");
+      return outcome;
+    });
+  }
+
+  #guardsHold({ version, writes }: TxCommit, epochVersion: bigint): boolean {
+    const shared = this.#shared;
+    const tx = shared.transactions.get(writes.txId);
+    return (
+      shared.config?.epochVersion === epochVersion &&
+      (tx?.version ?? 0n) === version &&
+      writes.newVotes.every(
+        (vote) => !shared.bans.has(vote.peerId) && tx?.votes.has(vote.vote.nodeId) !== true,
+      ) &&
+      (writes.decision === null || (tx?.decision ?? null) === null)
+    );
+  }
+
+  #apply({ writes }: TxCommit): readonly Change[] {
+    const shared = this.#shared;
+    const { txId } = writes;
+    const revision = shared.nextRevision;
+    const before = shared.transactions.get(txId);
+    const tx: TxState = before ?? {
+      created: revision,
+      version: revision,
+      status: writes.status,
+      record: null,
+      votes: new Map(),
+      violations: new Map(),
+      decision: null,
+    };
+    shared.transactions.set(txId, tx);
+    const changes: Change[] = [];
+    for (const vote of writes.newVotes) {
+      tx.votes.set(vote.vote.nodeId, vote);
+      const { peerId, ...signed } = vote;
+      changes.push({ kind: "vote", txId, vote: signed, peerId });
+    }
+    for (const [value, count] of writes.counts) changes.push({ kind: "count", txId, value, count });
+    tx.version = revision;
+    tx.status = writes.status;
+    changes.push({ kind: "status", txId, status: tx.status, created: before === undefined });
+    if (writes.record !== null) {
+      tx.record = writes.record;
+      changes.push({ kind: "record", txId, record: writes.record });
+    }
+    if (writes.decision !== null) {
+      tx.decision = writes.decision;
+      changes.push({ kind: "decision", txId, decision: writes.decision });
+    }
+    for (const violation of writes.violations) {
+      tx.violations.set(`${txId}/${violation.peerId}/${violation.type}`, violation);
+      changes.push({ kind: "violation", violation });
+    }
+    for (const ban of writes.bans) {
+      shared.bans.set(ban.peerId, ban);
+      changes.push({ kind: "ban", peerId: ban.peerId, ban });
+    }
+    for (const [nodeId, streak] of writes.silenceStreaks) shared.streaks.set(nodeId, streak);
+    return changes;
+  }
+
+  #conflict({ writes }: TxCommit): CommitOutcome {
+    const bans = new Map<PeerId, EvidenceGrade>();
+    for (const { peerId } of writes.newVotes) {
+      const ban = this.#shared.bans.get(peerId);
+      if (ban !== undefined) bans.set(peerId, ban.grade);
+    }
+    return { kind: "conflict", fresh: this.#snapshot(writes.txId), bans };
+  }
+
+  #snapshot(txId: TxId): VersionedSnapshot {
+    const { revision, transactions } = this.#shared;
+    const tx = transactions.get(txId);
+    const violations = new Map<NodeId, Set<ViolationType>>();
+    for (const { nodeId, type } of this.#violationsOf(txId)) {
+      if (nodeId === null) continue;
+      violations.set(nodeId, (violations.get(nodeId) ?? new Set()).add(type));
+    }
+    const snapshot = {
+      txId,
+      status: tx?.status ?? null,
+      record: tx?.record ?? null,
+      votes: new Map(tx?.votes),
+      violations,
+    };
+    return { snapshot, version: tx?.version ?? 0n, revision };
+  }
+
+  #violationsOf(txId: TxId): readonly OpenViolation[] {
+    const { transactions, strayViolations } = this.#shared;
+    const stray = [...strayViolations.values()].filter((v) => v.txId === txId);
+    return [...(transactions.get(txId)?.violations.values() ?? []), ...stray];
+  }
+
+  /** Carries out one call with its fault. The effect itself is synchronous, and so atomic. */
+  async #call<T>(operation: TallyOperation, { signal }: AbortOptions, effect: () => T): Promise<T> {
+    signal?.throwIfAborted();
+    const fault = this.#faultOf(operation);
+    if (fault.delayMs !== undefined) await this.#clock.sleep(fault.delayMs, { signal });
+    // Even without a delay a call is never done before the caller has gone on.
+    else await Promise.resolve();
+    signal?.throwIfAborted();
+    if (this.#over.signal.aborted)
+      throw new StoreError("REFUSED", "the memory store has been stopped", { retryable: false });
+    if (fault.failBefore === true)
+      throw new StoreError("UNAVAILABLE", `${operation} failed by order`, { retryable: true });
+    const result = effect();
+    if (fault.loseReply === true)
+      throw new StoreError("TIMEOUT", `${operation} lost its reply by order`, { retryable: true });
+    return result;
+  }
+
+  #faultOf(operation: TallyOperation): TallyFault {
+    const client = this.#options.name ?? "client";
+    return this.#options.fault?.({ client, operation }) ?? {};
+  }
+
+  #untilOver({ signal }: AbortOptions): AbortSignal {
+    return signal === undefined ? this.#over.signal : AbortSignal.any([signal, this.#over.signal]);
+  }
+
+  async #track<T>(task: Promise<T>): Promise<T> {
+    this.#running.add(task);
+    try {
+      return await task;
+    } finally {
+      this.#running.delete(task);
+    }
+  }
+}
