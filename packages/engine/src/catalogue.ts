@@ -11,6 +11,7 @@ const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 /** The metrics of a trustee node. Names as the specification prints them. @see spec §13.1 */
 export interface NodeMetrics {
   readonly votesReceived: Counter<"source">;
+  readonly framesPublished: Counter;
   readonly votesRejected: Counter<"reason">;
   readonly votesRejectedByzantine: Counter<"type">;
   readonly thresholdReached: Counter;
@@ -31,6 +32,11 @@ export function nodeMetrics(factory: MetricsFactory): NodeMetrics {
       help: "Votes that reached this node, by where they came from.",
       labels: ["source"],
       initial: [{ source: "local" }, { source: "gossip" }],
+    }),
+    framesPublished: factory.counter({
+      name: "vote_frames_published_total",
+      help: "Gossip messages with own votes, each under one signature.",
+      initial: [{}],
     }),
     votesRejected: factory.counter({
       name: "votes_rejected_total",

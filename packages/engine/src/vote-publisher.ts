@@ -153,7 +153,7 @@ export class VotePublisher {
   }
 
   #publish(waiting: readonly Waiting[]): void {
-    const { signer, verify, gossip, logger } = this.#deps;
+    const { signer, verify, gossip, logger, metrics } = this.#deps;
     const votes = waiting.map((w) => w.vote);
     const frame = signFrame(votes, (message) => signer.sign(message));
     const verified = verifyFrame(frame, this.#deps.set(), verify);
@@ -163,6 +163,7 @@ export class VotePublisher {
       for (const w of waiting) w.resolve({ kind: "REFUSED", code: "WRONG_EPOCH" });
       return;
     }
+    metrics.framesPublished.inc({});
     for (const [i, vote] of verified.value.entries()) {
       const resolve = waiting[i]?.resolve;
       void this.#deps.record(vote).then((outcome) => resolve?.(outcome));

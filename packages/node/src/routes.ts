@@ -3,6 +3,7 @@ import {
   faultBounds,
   isoTime,
   isSettled,
+  LIMITS,
   type PeerId,
   parseTxId,
   parseValue,
@@ -17,6 +18,8 @@ type App = OpsServer["app"];
 
 /** How long POST /v1/votes waits for the record before it answers PENDING, in ms. */
 const VOTE_WAIT_MS = 10_000;
+/** Body of a batch of votes, in bytes: 256 votes with the longest ids are under 50 KiB. */
+const BATCH_BODY_BYTES_MAX = 65_536;
 /** The longest a GET with `wait` stays open, in ms. */
 const LONG_POLL_MS_MAX = 60_000;
 
@@ -32,23 +35,24 @@ export interface RouteContext {
 /** The node's HTTP API. */
 export function addRoutes(app: App, context: RouteContext): void {
   app.post("/v1/votes", async (request, reply) => {
+    const result = await castOne(context, request.body);
+    const { httpStatus, ...rest } = result;
+    return reply
+      .code(httpStatus)
+      .send("error" in rest ? rest : { ...rest, nodeId: context.nodeId });
+  });
+
+  app.post("/v1/votes/batch", { bodyLimit: BATCH_BODY_BYTES_MAX }, async (request, reply) => {
     const body = request.body;
-    const fields =
-      typeof body === "object" && body !== null ? (body as Record<string, unknown>) : {};
-    const txId = parseTxId(fields["txId"]);
-    if (!txId.ok) return reply.code(400).send(errorBody(txId.error.code, txId.error.message));
-    const value = parseValue(fields["value"]);
-    if (!value.ok) return reply.code(400).send(errorBody(value.error.code, value.error.message));
-    const outcome = await withTimeout(context.node.cast(txId.value, value.value), VOTE_WAIT_MS);
-    const answer = answerOf(outcome, txId.value);
-    if ("error" in answer) return reply.code(answer.code).send(answer.error);
-    return reply.code(answer.code).send({
-      txId: txId.value,
-      nodeId: context.nodeId,
-      value: value.value.toString(),
-      outcome: answer.outcome,
-      status: context.node.view.status(txId.value),
-    });
+    const votes = typeof body === "object" && body !== null && "votes" in body ? body.votes : null;
+    if (!Array.isArray(votes) || votes.length < 1 || votes.length > LIMITS.votesPerFrameMax)
+      return reply
+        .code(400)
+        .send(
+          errorBody("BATCH_INVALID", `votes must be a list of 1 to ${LIMITS.votesPerFrameMax}`),
+        );
+    const results = await Promise.all(votes.map((vote: unknown) => castOne(context, vote)));
+    return { nodeId: context.nodeId, results };
   });
 
   app.get("/v1/transactions/:txId", async (request, reply) => {
@@ -80,6 +84,36 @@ export function addRoutes(app: App, context: RouteContext): void {
       bannedAt: isoTime(ban.bannedAtMs),
     })),
   }));
+}
+
+/** What the answer would be if the vote had come alone. */
+type CastResult = { readonly httpStatus: number } & (
+  | ReturnType<typeof errorBody>
+  | {
+      readonly txId: TxId;
+      readonly value: string;
+      readonly outcome: "RECORDED" | "PENDING";
+      readonly status: string | null;
+    }
+);
+
+/** Casts one vote of a request. One bad vote of a batch spoils none of the others. */
+async function castOne(context: RouteContext, vote: unknown): Promise<CastResult> {
+  const fields = typeof vote === "object" && vote !== null ? (vote as Record<string, unknown>) : {};
+  const txId = parseTxId(fields["txId"]);
+  if (!txId.ok) return { httpStatus: 400, ...errorBody(txId.error.code, txId.error.message) };
+  const value = parseValue(fields["value"]);
+  if (!value.ok) return { httpStatus: 400, ...errorBody(value.error.code, value.error.message) };
+  const outcome = await withTimeout(context.node.cast(txId.value, value.value), VOTE_WAIT_MS);
+  const answer = answerOf(outcome, txId.value);
+  if ("error" in answer) return { httpStatus: answer.code, ...answer.error };
+  return {
+    httpStatus: answer.code,
+    txId: txId.value,
+    value: value.value.toString(),
+    outcome: answer.outcome,
+    status: context.node.view.status(txId.value),
+  };
 }
 
 async function withTimeout(outcome: Promise<CastOutcome>, ms: number): Promise<CastOutcome | null> {
