@@ -8,7 +8,7 @@ import {
   unwrap,
   utf8,
 } from "@quorate/core";
-import { type PostgresServer, startPostgres } from "@quorate/devkit";
+import { type PostgresServer, startPostgres, waitUntil } from "@quorate/devkit";
 import type { NewSubmission, Sender, SenderLease, SubmissionStore } from "@quorate/ports";
 import type { Pool } from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -132,17 +132,31 @@ describe("a commit whose outcome is unknown", () => {
   });
 });
 
+/** Connections that wait for a lock, of any schema of this server. */
+async function lockWaiters(): Promise<number> {
+  const text = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+  return (await pool.query(text)).rows.length;
+}
+
 describe("bounds", () => {
   test("an abort ends a call that waits for a lock, at once and with the signal's reason", async () => {
     await store.becomeLeader(SENDER, 0n);
+    const patient = server.pool(schema, { statementTimeoutMs: 600_000 });
     const controller = new AbortController();
     const reason = new Error("shutting down");
     await whileSenderIsLocked(async () => {
-      const call = store.becomeLeader(SENDER, 0n, { signal: controller.signal });
+      const waiting = createSubmissionStore(patient);
+      const call = waiting.becomeLeader(SENDER, 0n, { signal: controller.signal });
+      const rejected = expect(call).rejects.toBe(reason);
+      await waitUntil(async () => (await lockWaiters()) === 1, {
+        what: "the call to wait for the lock",
+        timeoutMs: 10_000,
+      });
       controller.abort(reason);
-      await expect(call).rejects.toBe(reason);
+      await rejected;
     });
-    // The pool is whole, and the aborted call did not make a leader.
+    await patient.end();
+    // The lock is free, and the aborted call did not make a leader with it.
     expect((await store.becomeLeader(SENDER, 0n)).leaderEpoch).toBe(2n);
   });
 

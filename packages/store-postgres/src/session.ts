@@ -26,8 +26,9 @@ const BEGIN =
   "BEGIN TRANSACTION ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit TO on";
 
 /**
- * Holds a connection while `work` runs. An aborted signal closes the connection, so
- * that no statement outlives its caller; the call then rejects with the signal's reason.
+ * Holds a connection while `work` runs. An aborted signal closes the connection, and
+ * the server rolls back what was not committed; the call rejects at once, with the
+ * signal's reason.
  */
 export async function withSession<T>(
   pool: Pool,
