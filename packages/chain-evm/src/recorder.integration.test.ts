@@ -136,6 +136,14 @@ describe("records", () => {
     expect(await world.chain.recordOf(item("absent", 0n).txId, "latest")).toBeNull();
   });
 
+  test("of the value 0 stand like any other", async () => {
+    const key = world.chain.keyOf(item("zero", 0n).txId);
+    await world.record([item("zero", 0n)]);
+    const again = await world.record([item("zero", 5n)]);
+    expect(again.events).toEqual([{ kind: "duplicate", key, value: 0n, same: false }]);
+    expect((await world.chain.recordOf(item("zero", 0n).txId, "latest"))?.value).toBe(0n);
+  });
+
   test("can be made one by one", async () => {
     expect(await world.transact(world.submitter, encode.record(KEY, 7n))).toBe("success");
     expect(await world.transact(world.submitter, encode.record(KEY, 8n))).toBe("success");
