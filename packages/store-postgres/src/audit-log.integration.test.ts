@@ -1,13 +1,9 @@
 import { type NodeId, type PeerId, parseNodeId, parsePeerId, unwrap } from "@quorate/core";
 import { type PostgresServer, startPostgres } from "@quorate/devkit";
 import type { BanRow, TransactionRow, ViolationRow, VoteRow } from "@quorate/ports";
+import { type AuditRecords, auditLogContract, type Recorded } from "@quorate/testkit";
 import type { Pool } from "pg";
 import { afterAll, beforeAll } from "vitest";
-
-// @ts-expect-error TS2878: the suites are not exported by name yet.
-import { auditLogContract } from "../../testkit/src/contracts/audit-log.contract.ts";
-// @ts-expect-error TS2878: the suites are not exported by name yet.
-import type { AuditRecords, Recorded } from "../../testkit/src/memory-audit-log.ts";
 
 import { createAuditLog } from "./audit-log.ts";
 import {

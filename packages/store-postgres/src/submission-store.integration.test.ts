@@ -1,8 +1,6 @@
 import { type PostgresServer, startPostgres } from "@quorate/devkit";
+import { submissionStoreContract } from "@quorate/testkit";
 import { afterAll, beforeAll } from "vitest";
-
-// @ts-expect-error TS2878: the suites are not exported by name yet.
-import { submissionStoreContract } from "../../testkit/src/contracts/submission-store.contract.ts";
 
 import { setSenderFrozen } from "./submission/lease.ts";
 import { createSubmissionStore } from "./submission-store.ts";
