@@ -1,0 +1,223 @@
+import type { ProtocolConfig, TxStatus, ViolationType } from "@quorate/core";
+import type { AbortOptions } from "@quorate/ports";
+
+/** What a node says about one transaction. */
+export interface TransactionView {
+  readonly txId: string;
+  readonly status: TxStatus;
+  readonly value: string | null;
+  readonly reason: string | null;
+  readonly policy: ProtocolConfig["policy"] | null;
+  readonly epoch: number | null;
+  readonly openedAt: string | null;
+  readonly deadlineAt: string | null;
+  readonly unanimous: boolean;
+  readonly offenders: readonly string[];
+  readonly absent: readonly string[] | null;
+  readonly votes: readonly {
+    readonly nodeId: string;
+    readonly value: string;
+    readonly issuedAt: string;
+  }[];
+  readonly violations: readonly {
+    readonly nodeId: string;
+    readonly type: ViolationType;
+    readonly grade: string;
+  }[];
+  readonly chain: { readonly txHash: string; readonly blockNumber: string } | null;
+}
+
+/** What a node says about itself and its cluster. */
+export interface NodeStatus {
+  readonly clusterId: string;
+  readonly nodeId: string;
+  readonly peerId: string;
+  readonly version: string;
+  readonly epoch: number;
+  readonly threshold: number;
+  readonly totalNodes: number;
+  readonly faultBounds: {
+    readonly specified: number;
+    readonly safety: number;
+    readonly liveness: number;
+    readonly warnings: readonly string[];
+  };
+  readonly ready: boolean;
+  readonly checks: readonly {
+    readonly name: string;
+    readonly ok: boolean;
+    readonly detail: string;
+  }[];
+  readonly trustees: readonly {
+    readonly nodeId: string;
+    readonly peerId: string;
+    readonly online: boolean;
+    readonly banned: boolean;
+    readonly banReason: string | null;
+    readonly version: string | null;
+    readonly apiUrl: string | null;
+  }[];
+  readonly openTransactions: number;
+  readonly pendingVotes: number;
+}
+
+/** A vote that was taken. */
+export interface VoteReceipt {
+  readonly txId: string;
+  readonly nodeId: string;
+  readonly value: string;
+  readonly outcome: "RECORDED" | "PENDING";
+  readonly status: TxStatus | null;
+}
+
+/** A node refused, or could not be asked. */
+export class NodeApiError extends Error {
+  override readonly name = "NodeApiError";
+  /** The server's code, or UNREACHABLE, or NOT_A_NODE when something else answers there. */
+  readonly code: string;
+  readonly httpStatus: number | null;
+  readonly retryable: boolean;
+  constructor(
+    code: string,
+    message: string,
+    options: { readonly httpStatus?: number; readonly cause?: unknown } = {},
+  ) {
+    super(message, { cause: options.cause });
+    this.code = code;
+    this.httpStatus = options.httpStatus ?? null;
+    this.retryable = code === "UNREACHABLE" || options.httpStatus === 503;
+  }
+}
+
+/** A node's HTTP API. Every call may reject with a NodeApiError. */
+export interface NodeClient {
+  readonly url: string;
+  /** Casts the node's own vote. Idempotent for the same value. */
+  vote(txId: string, value: string, options?: AbortOptions): Promise<VoteReceipt>;
+  /**
+   * A transaction's present state; null when nobody has voted on it.
+   * @param until statuses to wait for, at most `timeoutMs`
+   */
+  transaction(
+    txId: string,
+    options?: AbortOptions & { readonly until?: readonly TxStatus[]; readonly timeoutMs?: number },
+  ): Promise<TransactionView | null>;
+  status(options?: AbortOptions): Promise<NodeStatus>;
+}
+
+/** How much longer than it asked for a call waits for its answer, in ms. */
+const GRACE_MS = 15_000;
+const LONG_POLL_MS_DEFAULT = 5_000;
+
+/** @throws TypeError when the URL is none. */
+export function createNodeClient(url: string): NodeClient {
+  const base = new URL(url).href.replace(/\/+$/, "");
+  return {
+    url: base,
+    vote: async (txId, value, options) =>
+      expectKeys<VoteReceipt>(
+        base,
+        await call(base, "/v1/votes", { ...options, body: { txId, value } }),
+        ["txId", "outcome"],
+      ),
+    transaction: async (txId, { until, timeoutMs = LONG_POLL_MS_DEFAULT, signal } = {}) => {
+      const query =
+        until === undefined ? "" : `?wait=${until.join(",")}&timeoutMs=${Math.round(timeoutMs)}`;
+      try {
+        const path = `/v1/transactions/${encodeURIComponent(txId)}${query}`;
+        const answer = await call(base, path, {
+          signal,
+          waitMs: until === undefined ? 0 : timeoutMs,
+        });
+        return expectKeys<TransactionView>(base, answer, ["txId", "status", "votes"]);
+      } catch (error) {
+        if (error instanceof NodeApiError && error.code === "TX_UNKNOWN") return null;
+        throw error;
+      }
+    },
+    status: async (options) =>
+      expectKeys<NodeStatus>(base, await call(base, "/v1/status", options ?? {}), [
+        "clusterId",
+        "trustees",
+        "checks",
+      ]),
+  };
+}
+
+async function call(
+  base: string,
+  path: string,
+  options: AbortOptions & { readonly body?: object; readonly waitMs?: number },
+): Promise<unknown> {
+  const timeout = AbortSignal.timeout((options.waitMs ?? 0) + GRACE_MS);
+  const { signal, body } = options;
+  let response: Response;
+  let text: string;
+  try {
+    response = await fetch(`${base}${path}`, {
+      ...(body === undefined
+        ? {}
+        : {
+            method: "POST",
+            headers: { "content-type": "application/json" },
+            body: JSON.stringify(body),
+          }),
+      signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
+    });
+    text = await response.text();
+  } catch (cause) {
+    signal?.throwIfAborted();
+    throw new NodeApiError("UNREACHABLE", `no node answers at ${base}: ${reasonOf(cause)}`, {
+      cause,
+    });
+  }
+  const answer = parseJson(text);
+  if (response.ok && answer !== null) return answer;
+  throw refusalOf(base, response.status, answer);
+}
+
+function refusalOf(base: string, httpStatus: number, answer: unknown): NodeApiError {
+  const error = isRecord(answer) ? answer["error"] : undefined;
+  const code = isRecord(error) ? error["code"] : undefined;
+  const message = isRecord(error) ? error["message"] : undefined;
+  if (typeof code !== "string")
+    return new NodeApiError(
+      "NOT_A_NODE",
+      `what answers at ${base} (HTTP ${httpStatus}) is not a Quorate node`,
+      { httpStatus },
+    );
+  return new NodeApiError(code, typeof message === "string" ? message : code, { httpStatus });
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** The answer as its documented shape, once the fields that tell it from any other are there. */
+function expectKeys<T extends object>(
+  base: string,
+  answer: unknown,
+  keys: readonly (keyof T & string)[],
+): T {
+  const has = (value: unknown): value is T =>
+    isRecord(value) && keys.every((key) => Object.hasOwn(value, key));
+  if (has(answer)) return answer;
+  throw new NodeApiError("NOT_A_NODE", `what answers at ${base} is not a Quorate node`);
+}
+
+function reasonOf(cause: unknown): string {
+  if (cause instanceof Error && cause.name === "TimeoutError") return "it does not reply in time";
+  const inner = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause;
+  const code = inner instanceof Error && "code" in inner ? String(inner.code) : null;
+  if (code === "ECONNREFUSED") return "the connection is refused";
+  if (code === "ENOTFOUND" || code === "EAI_AGAIN") return "its host name is unknown";
+  return code ?? (inner instanceof Error ? inner.message : String(inner));
+}
