@@ -21,14 +21,15 @@ export function backing(snapshot: TxSnapshot, set: TrusteeSet, verify: Verify): 
   const equivocators = new Set(
     [...snapshot.violations].filter(([, types]) => types.has("DOUBLE_VOTING")).map(([n]) => n),
   );
-  const valid = [...snapshot.votes].filter(
-    ([nodeId, v]) =>
-      v.vote.txId === snapshot.txId &&
-      v.vote.nodeId === nodeId &&
-      !equivocators.has(nodeId) &&
-      verifyVote(v, set, verify).ok,
-  );
-  const counts = [...countVotes(valid.map(([, v]) => v))];
+  const valid = [...snapshot.votes].flatMap(([nodeId, stored]) => {
+    if (equivocators.has(nodeId)) return [];
+    const good = verifyVote(stored, set, verify);
+    // From here on only what was read from the signed bytes: the stored reading of them proves nothing.
+    const own =
+      good.ok && good.value.vote.txId === snapshot.txId && good.value.vote.nodeId === nodeId;
+    return own ? [good.value] : [];
+  });
+  const counts = [...countVotes(valid)];
   const reached = counts.filter(([, count]) => count >= set.threshold);
   const winner = reached.length === 1 ? reached[0] : undefined;
   if (record === null || winner === undefined || record.value !== winner[0]) {

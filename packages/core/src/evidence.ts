@@ -100,7 +100,13 @@ function checked(vote: VoteJson, set: TrusteeSet, verify: Verify): Result<Signed
   const read = voteFromJson(vote);
   if (!read.ok) return err(read.error.message);
   const good = verifyVote(read.value, set, verify);
-  return good.ok ? ok(good.value) : err(good.error.message);
+  if (!good.ok) return err(good.error.message);
+  // People read these two, so they must not say anything else than what was signed.
+  if (vote.peer_id !== good.value.peerId)
+    return err(`the peer id is not ${good.value.vote.nodeId}'s`);
+  if (Date.parse(vote.timestamp) !== good.value.vote.issuedAtMs)
+    return err("the timestamp is not the one that was signed");
+  return ok(good.value);
 }
 
 function verifyDoubleVoting(
@@ -124,10 +130,16 @@ function verifyDoubleVoting(
 }
 
 function verifyMinority(
-  evidence: { readonly vote: VoteJson; readonly majority: readonly VoteJson[] },
+  evidence: {
+    readonly vote: VoteJson;
+    readonly threshold: number;
+    readonly majority: readonly VoteJson[];
+  },
   set: TrusteeSet,
   verify: Verify,
 ): Result<Finding, string> {
+  if (evidence.threshold !== set.threshold)
+    return err(`the threshold of epoch ${set.epoch} is ${set.threshold}`);
   const dissent = checked(evidence.vote, set, verify);
   if (!dissent.ok) return err(`the dissenting vote: ${dissent.error}`);
   const { vote } = dissent.value;

@@ -30,10 +30,12 @@ export const LIMITS = {
   gossipSeenTtlMs: 60_000,
   /** Content-hash duplicate cache of votes: a re-publish under a new sequence number is still the same vote. */
   voteSeenMax: 100_000,
+  /** Own votes that a node remembers having signed. Older ones are looked up in etcd. */
+  journalVotesMax: 100_000,
   /** Votes waiting in a node's memory to be committed. Beyond it new votes are refused with a receipt. */
   pendingVotesMax: 50_000,
-  /** Transactions that a node holds in its view of the tally. Older finished ones are dropped first. */
-  viewTransactionsMax: 100_000,
+  /** Transactions that a node holds in its view of the tally, older finished ones dropped first: about 8 kB each with five votes, of the 512 MB a node has. */
+  viewTransactionsMax: 20_000,
   /** Operations in one etcd Txn, parent and deepest child together (etcd's default). */
   etcdTxnOpsMax: 128,
   /** Results in one chain transaction: above this gas per result stops falling (25 k each). */

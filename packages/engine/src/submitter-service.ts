@@ -47,6 +47,8 @@ export interface SubmitterDependencies {
   readonly onFatal: (error: unknown) => void;
 }
 
+const COUNT_INTERVAL_MS = 10_000;
+
 /** The submitter: one leader at a time writes decided values to the chain, and one projects history. Others stand by. */
 export class SubmitterService {
   readonly view = new TallyView();
@@ -60,6 +62,7 @@ export class SubmitterService {
   #claims: SubmissionClaims | null = null;
   #sender: SubmissionSender | null = null;
   #wakeSender: (() => void) | null = null;
+  #countedAtMs = Number.NEGATIVE_INFINITY;
   #leading = false;
   #projecting = false;
   #headAtMs: number | null = null;
@@ -265,6 +268,10 @@ export class SubmitterService {
   }
 
   async #gauge(options: { readonly signal: AbortSignal }): Promise<void> {
+    // Counting reads the whole table; a gauge need not be fresher than a scrape.
+    const now = this.#deps.clock.monotonicMs();
+    if (now - this.#countedAtMs < COUNT_INTERVAL_MS) return;
+    this.#countedAtMs = now;
     const counts = await this.#deps.submissions.counts(options);
     for (const [state, count] of Object.entries(counts)) this.#metrics.queue.set({ state }, count);
   }

@@ -21,6 +21,7 @@ import type {
   MetricsFactory,
   StandaloneViolation,
   TallyStore,
+  VoteJournal,
   VoteSigner,
 } from "@quorate/ports";
 import { Admission } from "./admission.ts";
@@ -46,6 +47,7 @@ export interface TrusteeNodeDependencies {
   readonly gossip: Gossip;
   readonly signer: VoteSigner;
   readonly ed25519: Ed25519;
+  readonly journal: VoteJournal;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: MetricsFactory;
@@ -103,6 +105,7 @@ export class TrusteeNode {
     this.view.load(bans, await store.readPresence(options));
     await this.#loadOpen(options);
     this.#build(this.#config);
+    await this.#publisher?.load();
     for (const peer of bans.keys()) gossip.ban(peer);
     gossip.setValidator((message) => this.#admission().validate(message));
     this.#run("watch", this.#watch(revision));
@@ -129,7 +132,7 @@ export class TrusteeNode {
   /** Stops taking votes, lets those under way be recorded until the signal aborts, and leaves the network. */
   async stop(options: AbortOptions = {}): Promise<void> {
     const { gossip, store } = this.#deps;
-    this.#publisher?.stop();
+    await this.#publisher?.stop();
     if (this.#pipeline !== null) {
       const aborted = new Promise<void>((resolve) => {
         options.signal?.addEventListener("abort", () => resolve(), { once: true });
@@ -141,6 +144,7 @@ export class TrusteeNode {
     this.#running.abort(new Error("the node stops"));
     await gossip.stop(options);
     await Promise.allSettled(this.#background);
+    await this.#deps.journal.close();
     await store.stop(options);
   }
 
@@ -236,7 +240,11 @@ export class TrusteeNode {
         clock,
         logger,
         metrics: this.#metrics,
+        journal: this.#deps.journal,
         record: (vote) => pipeline.record(vote),
+        recordedValue: async (txId) =>
+          (await store.read(txId, { signal: this.#running.signal })).snapshot.votes.get(nodeId)
+            ?.vote.value,
       },
     );
     this.#deadlines = new DeadlineMonitor(

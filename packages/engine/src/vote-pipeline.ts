@@ -31,7 +31,13 @@ export type RecordOutcome =
   | { readonly kind: "EQUIVOCATION" }
   | {
       readonly kind: "REFUSED";
-      readonly code: "BANNED" | "WRONG_EPOCH" | "UNKNOWN_TRUSTEE" | "QUEUE_FULL" | "STOPPED";
+      readonly code:
+        | "BANNED"
+        | "WRONG_EPOCH"
+        | "UNKNOWN_TRUSTEE"
+        | "QUEUE_FULL"
+        | "STOPPED"
+        | "JOURNAL_FAILED";
     };
 
 export interface PipelineOptions {
@@ -145,16 +151,18 @@ export class VotePipeline {
       waiter?.({ kind: "RECORDED" });
       return true;
     }
+    const same = this.#pending
+      .get(txId)
+      ?.votes.find((p) => p.vote.vote.nodeId === nodeId && p.vote.vote.value === value);
+    if (same !== undefined) {
+      if (waiter !== null) same.waiters.push(waiter);
+      return true;
+    }
     if (this.#stopping.signal.aborted || this.#votes >= LIMITS.pendingVotesMax) {
       waiter?.({ kind: "REFUSED", code: this.#stopping.signal.aborted ? "STOPPED" : "QUEUE_FULL" });
       return false;
     }
     const tx = this.#pendingTx(txId);
-    const same = tx.votes.find((p) => p.vote.vote.nodeId === nodeId && p.vote.vote.value === value);
-    if (same !== undefined) {
-      if (waiter !== null) same.waiters.push(waiter);
-      return true;
-    }
     const sinceMs = this.#deps.clock.monotonicMs();
     tx.votes.push({ vote, sinceMs, waiters: waiter === null ? [] : [waiter] });
     this.#count(1);
@@ -236,7 +244,6 @@ export class VotePipeline {
     while (this.#batches < this.#options.batchesInFlightMax) {
       const batch = this.#takeDue(now);
       if (batch.length === 0) break;
-      for (const tx of batch) tx.inFlight = true;
       this.#batches++;
       void this.#run(batch).finally(() => {
         this.#batches--;
@@ -258,7 +265,10 @@ export class VotePipeline {
         if (batch.length >= this.#options.batchMax || tx.dueMs > now) break;
         taken++;
         // Recorded meanwhile by somebody else: its entry here is stale.
-        if (this.#pending.get(tx.txId) === tx && !tx.inFlight) batch.push(tx);
+        if (this.#pending.get(tx.txId) !== tx || tx.inFlight) continue;
+        // Marked at once: a transaction that stands twice in the queues must not be twice in a batch.
+        tx.inFlight = true;
+        batch.push(tx);
       }
       if (taken > 0) queue.splice(0, taken);
     }
@@ -281,6 +291,8 @@ export class VotePipeline {
       if (retryable) this.#deps.logger.warn("commit failed, its result is unknown", fields);
       else this.#deps.logger.error("commit failed", fields);
       for (const tx of open) {
+        // Those that needed no commit are done, whatever became of the others.
+        if (!tx.inFlight) continue;
         this.#deps.view.distrust(tx.txId);
         this.#later(tx, "commit failed");
       }
@@ -293,12 +305,13 @@ export class VotePipeline {
     const commits: TxCommit[] = [];
     const sent: Turn[] = [];
     const signal = this.#stopping.signal;
-    const bases = await Promise.all(batch.map((tx) => this.#base(tx.txId)));
+    const bases = await Promise.all(batch.map((tx) => this.#base(tx)));
     for (const [i, tx] of batch.entries()) {
       const base = bases[i] as VersionedSnapshot;
       const votes = [...tx.votes];
       const judged = tx.deadlinePassed;
-      const decision = this.#decide(tx, base, votes);
+      const decision = this.#tryDecide(tx, base, votes);
+      if (decision === null) continue;
       const entry = { tx, base, decision, votes, judged };
       if (decision.writes === null) this.#finish(entry);
       else {
@@ -326,8 +339,30 @@ export class VotePipeline {
     return again;
   }
 
+  /** @returns null when what is stored breaks the rules' own assumptions: that transaction waits, its batch goes on. */
+  #tryDecide(
+    tx: PendingTx,
+    base: VersionedSnapshot,
+    votes: readonly PendingVote[],
+  ): Decision | null {
+    try {
+      return this.#decide(tx, base, votes);
+    } catch (error) {
+      this.#deps.logger.error("transaction can't be decided", { txId: tx.txId, error });
+      this.#later(tx, "undecidable");
+      return null;
+    }
+  }
+
   #decide(tx: PendingTx, base: VersionedSnapshot, votes: readonly PendingVote[]): Decision {
     const { clock, view } = this.#deps;
+    const { record } = base.snapshot;
+    // A transaction belongs to the epoch in which it opened, and that epoch's set is gone.
+    if (record !== null && record.epoch !== this.#config.set.epoch)
+      return {
+        outcomes: votes.map(() => ({ kind: "REFUSED", code: "WRONG_EPOCH" }) as const),
+        writes: null,
+      };
     return decide(
       base.snapshot,
       { votes: votes.map((p) => p.vote), nowMs: clock.nowMs(), deadlinePassed: tx.deadlinePassed },
@@ -352,10 +387,12 @@ export class VotePipeline {
       metrics.transactionsAborted.inc({ reason: writes.decision.reason });
   }
 
-  async #base(txId: TxId): Promise<VersionedSnapshot> {
+  async #base({ txId, deadlinePassed }: PendingTx): Promise<VersionedSnapshot> {
     const { store, view } = this.#deps;
     const known = view.snapshot(txId);
-    if (known !== null) return known;
+    // Out of view may mean dropped from view. A commit's guard notices that, but a deadline
+    // judged on the empty snapshot would commit nothing, and so never be judged.
+    if (known !== null && (known.version > 0n || !deadlinePassed)) return known;
     const read = await store.read(txId, { signal: this.#stopping.signal });
     view.adopt(read);
     return read;
@@ -424,7 +461,10 @@ export class VotePipeline {
 
   #forget(tx: PendingTx): void {
     if (this.#pending.get(tx.txId) === tx) this.#pending.delete(tx.txId);
-    if (this.#pending.size === 0) this.#wakeIdle();
+    if (this.#pending.size > 0) return;
+    // Others have written what this node could not: nothing is failing any more.
+    this.#failingSinceMs = null;
+    this.#wakeIdle();
   }
 
   #wakeIdle(): void {

@@ -14,7 +14,7 @@ import {
   verifyFrame,
   type Vote,
 } from "@quorate/core";
-import type { Clock, Gossip, Logger, VoteSigner } from "@quorate/ports";
+import type { Clock, Gossip, Logger, VoteJournal, VoteSigner } from "@quorate/ports";
 import type { NodeMetrics } from "./catalogue.ts";
 import type { TallyView } from "./tally-view.ts";
 import type { RecordOutcome } from "./vote-pipeline.ts";
@@ -36,7 +36,10 @@ export interface PublisherDependencies {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: NodeMetrics;
+  readonly journal: VoteJournal;
   readonly record: (vote: VerifiedVote) => Promise<RecordOutcome>;
+  /** This trustee's vote as etcd has it; asked only when the journal does not reach back. */
+  readonly recordedValue: (txId: TxId) => Promise<Value | undefined>;
 }
 
 export type CastOutcome =
@@ -46,72 +49,104 @@ export type CastOutcome =
   | { readonly kind: "NOT_A_TRUSTEE" };
 
 interface Waiting {
+  readonly txId: TxId;
+  readonly value: Value;
+  readonly resolve: (outcome: RecordOutcome) => void;
+}
+
+interface Signing {
   readonly vote: Vote;
   readonly resolve: (outcome: RecordOutcome) => void;
+}
+
+interface OwnVote {
+  readonly value: Value;
+  /** Null when it was signed in an earlier run, or refused: then it may be published again. */
+  readonly outcome: Promise<RecordOutcome> | null;
 }
 
 /**
  * Signs and publishes this trustee's own votes: those that come together share one
  * signature and one gossip message, for messages are what gossip costs.
  *
- * Refuses to sign a second value for a transaction, so that an operator's mistake
- * does not become a double vote.
+ * Refuses to sign a second value for a transaction, over crashes too, so that an
+ * operator's mistake does not become a double vote.
  */
 export class VotePublisher {
   readonly #options: PublisherOptions;
   readonly #deps: PublisherDependencies;
-  readonly #signed = new Map<
-    TxId,
-    { readonly value: Value; readonly outcome: Promise<RecordOutcome> }
-  >();
+  readonly #own = new Map<TxId, OwnVote>();
+  /** False when this trustee may have signed votes that are not in `#own`. */
+  #remembersAll = true;
   #waiting: Waiting[] = [];
   #cancelTimer: (() => void) | null = null;
   #stopped = false;
+  #lastFlush: Promise<void> = Promise.resolve();
 
   constructor(options: PublisherOptions, dependencies: PublisherDependencies) {
     this.#options = options;
     this.#deps = dependencies;
   }
 
-  /** Casts this trustee's vote. Idempotent: the same value again gives the same outcome. */
+  /** Remembers what was signed before this run. Must come before the first `cast`. */
+  async load(): Promise<void> {
+    const { entries, complete } = await this.#deps.journal.load();
+    for (const { txId, value } of entries) this.#own.set(txId, { value, outcome: null });
+    this.#remembersAll = complete;
+  }
+
+  /**
+   * Casts this trustee's vote. Idempotent: the same value again gives the same outcome, and is
+   * published again when the first was refused.
+   */
   async cast(txId: TxId, value: Value): Promise<CastOutcome> {
-    const { view, clock, metrics } = this.#deps;
-    const set = this.#deps.set();
-    if (!set.byNodeId.has(this.#options.nodeId)) return { kind: "NOT_A_TRUSTEE" };
+    const { view, metrics } = this.#deps;
+    if (!this.#deps.set().byNodeId.has(this.#options.nodeId)) return { kind: "NOT_A_TRUSTEE" };
     if (this.#stopped) return { kind: "REFUSED", code: "STOPPED" };
     const recorded = view.votes(txId).get(this.#options.nodeId)?.vote.value;
-    const earlier = this.#signed.get(txId);
-    const standing = recorded ?? earlier?.value;
-    if (standing !== undefined && standing !== value)
-      return { kind: "ALREADY_VOTED", value: standing };
+    const standing = recorded ?? this.#own.get(txId)?.value ?? (await this.#lookUp(txId));
+    // The look-up takes time, in which the same request may have come a second time.
+    const earlier = this.#own.get(txId);
+    const bound = standing ?? earlier?.value;
+    if (bound !== undefined && bound !== value) return { kind: "ALREADY_VOTED", value: bound };
     if (recorded !== undefined) return { kind: "RECORDED" };
-    if (earlier !== undefined) return earlier.outcome;
+    if (earlier !== undefined && earlier.outcome !== null) return earlier.outcome;
     metrics.votesReceived.inc({ source: "local" });
-    const { clusterId, epoch } = set;
-    const { nodeId } = this.#options;
-    const vote: Vote = { clusterId, epoch, txId, value, nodeId, issuedAtMs: clock.nowMs() };
-    const outcome = new Promise<RecordOutcome>((resolve) => this.#waiting.push({ vote, resolve }));
-    this.#signed.set(txId, { value, outcome });
-    this.#trimSigned();
+    const outcome = new Promise<RecordOutcome>((resolve) =>
+      this.#waiting.push({ txId, value, resolve }),
+    );
+    this.#remember(txId, { value, outcome });
+    void outcome.then((end) => {
+      // Refused is not the end of it: the same value may be tried again, another never.
+      if (end.kind === "REFUSED") this.#remember(txId, { value, outcome: null });
+    });
     this.#arm();
     return outcome;
   }
 
+  /** What this trustee voted according to etcd, when its own memory does not reach back far enough. */
+  async #lookUp(txId: TxId): Promise<Value | undefined> {
+    if (this.#remembersAll) return undefined;
+    return this.#deps.recordedValue(txId);
+  }
+
+  #remember(txId: TxId, own: OwnVote): void {
+    this.#own.set(txId, own);
+    if (this.#own.size <= LIMITS.journalVotesMax) return;
+    this.#remembersAll = false;
+    for (const oldest of this.#own.keys()) {
+      this.#own.delete(oldest);
+      return;
+    }
+  }
+
   /** Publishes what waits and takes no more. */
-  stop(): void {
+  async stop(): Promise<void> {
     this.#stopped = true;
     this.#cancelTimer?.();
     this.#cancelTimer = null;
     this.#flush();
-  }
-
-  /** Recorded votes are in the view; only those under way need this memory. */
-  #trimSigned(): void {
-    if (this.#signed.size <= LIMITS.voteSeenMax) return;
-    for (const txId of this.#signed.keys()) {
-      this.#signed.delete(txId);
-      return;
-    }
+    await this.#lastFlush;
   }
 
   #arm(): void {
@@ -130,12 +165,31 @@ export class VotePublisher {
   #flush(): void {
     const waiting = this.#waiting;
     this.#waiting = [];
-    for (const frame of this.#split(waiting)) this.#publish(frame);
+    if (waiting.length > 0) this.#lastFlush = this.#publishAll(waiting);
   }
 
-  #split(waiting: readonly Waiting[]): readonly (readonly Waiting[])[] {
-    const frames: Waiting[][] = [];
-    let frame: Waiting[] = [];
+  /** Journal first: what might have been published must be remembered (persist, then emit). */
+  async #publishAll(waiting: readonly Waiting[]): Promise<void> {
+    try {
+      await this.#deps.journal.append(waiting);
+    } catch (error) {
+      this.#deps.logger.error("the vote journal can't be written, so nothing is signed", { error });
+      for (const w of waiting) w.resolve({ kind: "REFUSED", code: "JOURNAL_FAILED" });
+      return;
+    }
+    const { clusterId, epoch } = this.#deps.set();
+    const { nodeId } = this.#options;
+    const issuedAtMs = this.#deps.clock.nowMs();
+    const signed = waiting.map(({ txId, value, resolve }): Signing => {
+      const vote: Vote = { clusterId, epoch, txId, value, nodeId, issuedAtMs };
+      return { vote, resolve };
+    });
+    for (const frame of this.#split(signed)) this.#publish(frame);
+  }
+
+  #split(waiting: readonly Signing[]): readonly (readonly Signing[])[] {
+    const frames: Signing[][] = [];
+    let frame: Signing[] = [];
     let sizeBytes = FRAME_OVERHEAD_BYTES;
     for (const item of waiting) {
       const bytes = frameBytesOf(encodeVote(item.vote));
@@ -152,7 +206,7 @@ export class VotePublisher {
     return frames;
   }
 
-  #publish(waiting: readonly Waiting[]): void {
+  #publish(waiting: readonly Signing[]): void {
     const { signer, verify, gossip, logger, metrics } = this.#deps;
     const votes = waiting.map((w) => w.vote);
     const frame = signFrame(votes, (message) => signer.sign(message));

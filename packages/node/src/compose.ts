@@ -16,6 +16,7 @@ import {
 } from "@quorate/telemetry";
 import { readSeed } from "./read-seed.ts";
 import { addRoutes } from "./routes.ts";
+import { createVoteJournal } from "./vote-journal.ts";
 
 export interface NodeApp extends Lifecycle {
   readonly logger: FlushableLogger;
@@ -61,6 +62,7 @@ export function composeNode(settings: NodeSettings, file: string | null, version
       gossip,
       signer,
       ed25519: createEd25519(),
+      journal: createVoteJournal(pathBeside(file, settings.journalFile)),
       clock,
       logger,
       metrics,

@@ -158,6 +158,8 @@ function answerOf(outcome: CastOutcome | null, txId: TxId): Answer {
       return refuse(403, "NOT_A_TRUSTEE", "this node is not a trustee of the transaction's epoch");
     case "QUEUE_FULL":
       return refuse(503, "QUEUE_FULL", "too many votes wait to be recorded; try again later");
+    case "JOURNAL_FAILED":
+      return refuse(503, "JOURNAL_FAILED", "the vote journal can't be written; nothing was signed");
     case "STOPPED":
       return refuse(503, "STOPPED", "this node is shutting down");
     default:

@@ -71,3 +71,4 @@ export type {
   TxCommit,
   VersionedSnapshot,
 } from "./tally-store.ts";
+export type { JournalEntry, VoteJournal } from "./vote-journal.ts";

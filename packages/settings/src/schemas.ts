@@ -20,11 +20,9 @@ function parsed<T>(parse: (input: unknown) => Result<T, ParseError>) {
 }
 
 const url = (protocols: readonly string[]) =>
-  z
-    .string()
-    .refine((text) => URL.canParse(text) && protocols.includes(new URL(text).protocol), {
-      message: `must be a URL that begins with ${protocols.map((p) => `${p}//`).join(" or ")}`,
-    });
+  z.string().refine((text) => URL.canParse(text) && protocols.includes(new URL(text).protocol), {
+    message: `must be a URL that begins with ${protocols.map((p) => `${p}//`).join(" or ")}`,
+  });
 
 const port = z.number().int().min(0).max(65_535);
 const ms = (max: number) => z.number().int().min(0).max(max);
@@ -109,6 +107,8 @@ export const nodeSchema = z.strictObject({
   nodeId: nodeIdSchema,
   /** File with the Ed25519 seed in hex; beside the configuration file unless absolute. */
   keyFile: z.string().min(1),
+  /** What this trustee has signed, so that a restart can't make it vote twice. Beside the configuration file unless absolute. */
+  journalFile: z.string().min(1).default("votes.journal"),
   etcd: etcdSchema,
   network: networkSchema,
   api: apiSchema.prefault({}),

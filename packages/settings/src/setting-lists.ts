@@ -23,6 +23,7 @@ const COMMON: readonly Setting[] = [
 export const NODE_SETTINGS: readonly Setting[] = [
   ...COMMON,
   { path: "nodeId", kind: "text", flag: "node-id", help: "this trustee's name" },
+  { path: "journalFile", kind: "text", help: "file that remembers what this trustee signed" },
   { path: "network.listen", kind: "list", flag: "listen", help: "multiaddrs to listen on" },
   { path: "network.announce", kind: "list", help: "multiaddrs to announce instead" },
   {
