@@ -44,6 +44,13 @@ export {
   type MemorySubmissionStore,
   type MemorySubmissionStoreOptions,
 } from "./memory-submission-store.ts";
+export {
+  MemoryTallyStore,
+  type MemoryTallyStoreOptions,
+  SharedTally,
+  type TallyFault,
+  type TallyOperation,
+} from "./memory-tally-store.ts";
 export { nodeEd25519, nodeVoteSigner } from "./node-ed25519.ts";
 export { prng, type SeededRandom } from "./prng.ts";
 export { SimClock, type SimClockOptions } from "./sim-clock.ts";
