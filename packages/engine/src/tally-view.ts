@@ -87,7 +87,7 @@ export class TallyView {
   /** A transaction that was there before the stream began: known, but not in full. */
   noteExisting(txId: TxId, status: TxStatus, record: TxRecord): void {
     if (this.#entries.has(txId)) return;
-    this.#entries.set(txId, { ...newEntry(), status, record, complete: false });
+    this.#put(txId, { ...newEntry(), status, record, complete: false });
   }
 
   status(txId: TxId): TxStatus | null {
@@ -127,7 +127,8 @@ export class TallyView {
   adopt(fresh: VersionedSnapshot): void {
     const { txId } = fresh.snapshot;
     const entry = this.#entries.get(txId);
-    if (entry?.complete === true && entry.version > fresh.version) return;
+    // A read that was overtaken by the stream would hide what the stream has brought since.
+    if (entry !== undefined && entry.version > fresh.version) return;
     if (fresh.version === 0n && entry === undefined) return;
     this.#put(txId, {
       status: fresh.snapshot.status,
@@ -165,7 +166,7 @@ export class TallyView {
   distrust(txId: TxId): void {
     const entry = this.#entries.get(txId) ?? newEntry();
     entry.complete = false;
-    this.#entries.set(txId, entry);
+    this.#put(txId, entry);
   }
 
   /** Folds one revision in. @returns the transactions that it touched. */
@@ -236,12 +237,8 @@ export class TallyView {
       }
       if (++looked >= 64) break;
     }
-    if (oldest !== null) this.#forget(oldest);
-  }
-
-  /** An evicted transaction may come back; it must then not pass for a new one. */
-  #forget(txId: TxId): void {
-    this.#entries.delete(txId);
+    // It may come back. It then looks like a new one, and the guard of its first commit says that it is not.
+    if (oldest !== null) this.#entries.delete(oldest);
   }
 
   #setBan(peer: PeerId, ban: StandaloneViolation["ban"] | null): void {
