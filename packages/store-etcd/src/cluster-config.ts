@@ -6,9 +6,9 @@ import {
   parseEvmAddress,
   parseNodeId,
   parsePeerId,
-  toBase64,
   type Trustee,
   type TrusteeSet,
+  toBase64,
 } from "@quorate/core";
 import { type ClusterConfig, StoreError } from "@quorate/ports";
 import type { IKeyValue, IResponseOp, ITxnRequest } from "etcd3";

@@ -1,10 +1,10 @@
-import { assert, LIMITS, type PeerId, type TxId, voteToJson } from "@quorate/core";
+import { assert, LIMITS, type PeerId, type TxId } from "@quorate/core";
 import type { TxCommit } from "@quorate/ports";
 import type { ICompare, IRequestOp, ITxnRequest } from "etcd3";
 import type { Keys } from "./keys.ts";
-import { absent, nested, put, rangeEnd, keyBytes, unchanged } from "./ops.ts";
+import { absent, keyBytes, nested, put, rangeEnd, unchanged } from "./ops.ts";
 import { snapshotOpCount, snapshotOps } from "./snapshot.ts";
-import { writeBan, writeDecision, writeRecord, writeViolation } from "./values.ts";
+import { writeBan, writeDecision, writeRecord, writeViolation, writeVote } from "./values.ts";
 
 /** One transaction's commit as a nested Txn, with what splitting needs to know. */
 export interface PlannedCommit {
@@ -94,10 +94,8 @@ function putsOf(keys: Keys, writes: TxCommit["writes"]): readonly Put[] {
   const { txId } = writes;
   const puts: Put[] = [];
   const add = (key: string, value: string): void => void puts.push({ key, value });
-  for (const vote of writes.newVotes) {
-    const json = voteToJson(vote, vote.peerId);
-    add(keys.vote(txId, vote.vote.nodeId), JSON.stringify(json));
-  }
+  for (const vote of writes.newVotes)
+    add(keys.vote(txId, vote.vote.nodeId), writeVote(vote, vote.peerId));
   for (const [value, count] of writes.counts) add(keys.voteCount(txId, value), String(count));
   // Written even when the word stays the same: its revision is what the next commit is guarded by.
   add(keys.status(txId), writes.status);

@@ -1,3 +1,4 @@
+import { assert } from "@quorate/core";
 import type {
   ICompare,
   IKeyValue,
@@ -7,7 +8,6 @@ import type {
   ITxnRequest,
   ITxnResponse,
 } from "etcd3";
-import { assert } from "@quorate/core";
 
 /** Keys are ASCII by the grammars of the ids. */
 export const keyBytes = (key: string): Buffer => Buffer.from(key, "latin1");

@@ -4,11 +4,10 @@ import { join } from "node:path";
 import { type EtcdCluster, startEtcd } from "@quorate/devkit";
 import { Etcd3 } from "etcd3";
 import { afterAll, beforeAll } from "vitest";
-// @ts-expect-error TS2878: the suites are not exported by name yet.
-import * as contract from "../../testkit/src/contracts/tally-store.contract.ts";
 import { initRequest } from "./cluster-config.ts";
 import { createEtcdTallyStore, type EtcdTallyStore } from "./etcd-tally-store.ts";
 import { keysOf } from "./keys.ts";
+import * as contract from "./testing/contract.ts";
 import { type CuttingProxy, startCuttingProxy } from "./testing/cutting-proxy.ts";
 import { realClock, recordingLogger } from "./testing/real-parts.ts";
 

@@ -205,7 +205,7 @@ export class SharedTally {
   }
 
   #wake(): void {
-    for (const waiter of [...this.#waiting]) waiter();
+    for (const waiter of this.#waiting) waiter();
   }
 }
 

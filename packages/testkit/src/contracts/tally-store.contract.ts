@@ -1,8 +1,8 @@
 import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from "node:crypto";
 import {
   type ClusterId,
-  type DecideInput,
   DEFAULT_PROTOCOL_CONFIG,
+  type DecideInput,
   decide,
   decideClaim,
   type Epoch,
@@ -12,6 +12,7 @@ import {
   makeTrusteeSet,
   type NodeId,
   openFrame,
+  type ProtocolConfig,
   parseClusterId,
   parseEpoch,
   parseEvmAddress,
@@ -19,7 +20,6 @@ import {
   parseTxId,
   parseValue,
   peerIdOf,
-  type ProtocolConfig,
   signFrame,
   type Trustee,
   type TrusteeSet,
@@ -29,6 +29,7 @@ import {
   utf8,
   type Value,
   type VerifiedVote,
+  verifyFrame,
   verifyVote,
 } from "@quorate/core";
 import type {
@@ -69,6 +70,7 @@ const SEVEN = unwrap(parseValue(7n));
 const EIGHT = unwrap(parseValue(8n));
 const NOW_MS = Date.UTC(2026, 0, 1);
 const DEADLINE_MS = 20_000;
+const VOTES_PER_FRAME = 16;
 // PKCS#8 of an Ed25519 seed, up to the seed itself (RFC 8410).
 const PKCS8_PREFIX = Buffer.from("302e020100300506032b657004220420", "hex");
 
@@ -128,6 +130,25 @@ export class TallyFixture {
     const signed = unwrap(openFrame(frame))[0];
     if (signed === undefined) throw new Error("a frame of one vote holds one vote");
     return unwrap(verifyVote(signed, this.set(1, epoch), this.verify));
+  }
+
+  /** Every trustee's vote for `value` on each transaction, many under one signature. */
+  votesOn(txIds: readonly TxId[], value: Value): ReadonlyMap<TxId, readonly VerifiedVote[]> {
+    const byTx = new Map<TxId, VerifiedVote[]>(txIds.map((txId) => [txId, []]));
+    const epoch = unwrap(parseEpoch(1));
+    const { clusterId } = this;
+    for (const { key, trustee } of this.members) {
+      const { nodeId } = trustee;
+      for (let at = 0; at < txIds.length; at += VOTES_PER_FRAME) {
+        const votes = txIds
+          .slice(at, at + VOTES_PER_FRAME)
+          .map((txId) => ({ clusterId, epoch, txId, value, nodeId, issuedAtMs: NOW_MS }));
+        const frame = signFrame(votes, (message) => Uint8Array.from(sign(null, message, key)));
+        for (const vote of unwrap(verifyFrame(frame, this.set(1), this.verify)))
+          byTx.get(vote.vote.txId)?.push(vote);
+      }
+    }
+    return byTx;
   }
 
   readonly verify = (
