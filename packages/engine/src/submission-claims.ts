@@ -64,6 +64,8 @@ export class SubmissionClaims {
   readonly #recover = new Set<TxId>();
   readonly #queued = new Set<TxId>();
   #wake: (() => void) | null = null;
+  /** Something came while nobody was waiting for it. */
+  #news = false;
 
   constructor(options: ClaimsOptions, dependencies: ClaimsDependencies) {
     this.#options = options;
@@ -76,6 +78,7 @@ export class SubmissionClaims {
 
   onView(touched: Iterable<TxId>): void {
     for (const txId of touched) this.#look(txId);
+    this.#news = true;
     this.#wake?.();
   }
 
@@ -105,6 +108,7 @@ export class SubmissionClaims {
     options.signal.addEventListener("abort", () => this.#wake?.(), { once: true });
     for (let failures = 0; !options.signal.aborted; ) {
       try {
+        this.#news = false;
         await this.#recoverOnce(options);
         const waitMs = await this.#claimOnce(options);
         failures = 0;
@@ -120,13 +124,14 @@ export class SubmissionClaims {
   async #idle(waitMs: number | null, options: { readonly signal: AbortSignal }): Promise<void> {
     if (options.signal.aborted) return;
     const { clock } = this.#deps;
-    await new Promise<void>((resolve) => {
-      const cancel = waitMs === null ? () => {} : clock.schedule(waitMs, resolve);
-      this.#wake = () => {
-        cancel();
-        resolve();
-      };
-    });
+    if (!this.#news)
+      await new Promise<void>((resolve) => {
+        const cancel = waitMs === null ? () => {} : clock.schedule(waitMs, resolve);
+        this.#wake = () => {
+          cancel();
+          resolve();
+        };
+      });
     this.#wake = null;
     // A moment for more of them to meet in one commit.
     await clock.sleep(this.#options.windowMs, options);

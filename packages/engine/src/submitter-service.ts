@@ -62,6 +62,8 @@ export class SubmitterService {
   #claims: SubmissionClaims | null = null;
   #sender: SubmissionSender | null = null;
   #wakeSender: (() => void) | null = null;
+  /** Something was queued while the sender was at work. */
+  #moreToSend = false;
   #countedAtMs = Number.NEGATIVE_INFINITY;
   #leading = false;
   #projecting = false;
@@ -209,6 +211,7 @@ export class SubmitterService {
       metrics: this.#metrics,
       onQueued: (txIds) => {
         this.#sender?.noteQueued(txIds);
+        this.#moreToSend = true;
         this.#wakeSender?.();
       },
     });
@@ -244,11 +247,13 @@ export class SubmitterService {
     const { clock } = this.#deps;
     options.signal.addEventListener("abort", () => this.#wakeSender?.(), { once: true });
     while (!options.signal.aborted) {
+      this.#moreToSend = false;
       await this.#guarded("sending", () => this.#sender?.sendQueued(options), options);
       if (options.signal.aborted) return;
-      await new Promise<void>((resolve) => {
-        this.#wakeSender = resolve;
-      });
+      if (!this.#moreToSend)
+        await new Promise<void>((resolve) => {
+          this.#wakeSender = resolve;
+        });
       await clock.sleep(this.#options.batchWindowMs, options).catch(() => {});
     }
   }
