@@ -28,8 +28,8 @@ export class DeadlineMonitor {
     readonly clock: Clock;
     readonly logger: Logger;
   };
-  /** Open transactions, in the order in which they were first seen. */
-  readonly #open = new Set<TxId>();
+  /** Deadlines of open transactions, in ms since the epoch: kept here, for the view may drop a transaction. */
+  readonly #open = new Map<TxId, number>();
   #streaks: ReadonlyMap<NodeId, number> = new Map();
 
   constructor(
@@ -52,8 +52,10 @@ export class DeadlineMonitor {
   }
 
   onView(touched: Iterable<TxId>): void {
+    const { view } = this.#deps;
     for (const txId of touched) {
-      if (this.#needsJudging(txId)) this.#open.add(txId);
+      const record = view.record(txId);
+      if (record !== null && this.#needsJudging(txId)) this.#open.set(txId, record.deadlineAtMs);
       else this.#open.delete(txId);
     }
   }
@@ -74,17 +76,22 @@ export class DeadlineMonitor {
   async #sweep(options: { readonly signal: AbortSignal }): Promise<void> {
     const { store, view, pipeline, clock } = this.#deps;
     const due: TxId[] = [];
-    for (const txId of this.#open) {
-      const record = view.record(txId);
-      if (record === null) continue;
-      const live = [...view.presence.values()].map((p) => p.nodeId);
+    const nowMs = clock.nowMs();
+    const live = [...view.presence.values()].map((p) => p.nodeId);
+    for (const [txId, deadlineAtMs] of this.#open) {
+      // A rank costs hashes, and most open transactions are not due.
+      if (nowMs < deadlineAtMs) continue;
       const rank = rendezvousRank(txId, this.#options.nodeId, live);
-      if (clock.nowMs() >= record.deadlineAtMs + rank * this.#options.staggerMs) due.push(txId);
+      if (nowMs >= deadlineAtMs + rank * this.#options.staggerMs) due.push(txId);
     }
     if (due.length === 0) return;
     this.#streaks = await store.readSilenceStreaks(options);
-    for (const txId of due)
-      if (this.#needsJudging(txId)) pipeline.judgeDeadline(txId, this.#streaks);
+    for (const txId of due) {
+      // The pipeline reads what the view has dropped; it comes back into view by that, and is then known to be judged.
+      if (view.record(txId) === null || this.#needsJudging(txId))
+        pipeline.judgeDeadline(txId, this.#streaks);
+      else this.#open.delete(txId);
+    }
   }
 
   #needsJudging(txId: TxId): boolean {
@@ -93,6 +100,8 @@ export class DeadlineMonitor {
     const status = view.status(txId);
     if (record === null || status === null || status === "ABORTED_BYZANTINE") return false;
     if (record.absent !== null) return false;
+    // The set of an earlier epoch is gone, and with it who was expected.
+    if (record.epoch !== this.#deps.set().epoch) return false;
     if (status === "COLLECTING") return true;
     // All have voted and nobody has a run of silence to end: there is nothing to judge.
     const votes = view.votes(txId);

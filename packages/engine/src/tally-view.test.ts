@@ -115,9 +115,13 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
 
 /** Snapshots in a form that compares by content; verified and decoded votes are the same vote. */
 function plain(snapshot: TxSnapshot): object {
-  const votes = [...snapshot.votes].map(([node, v]) => [node, v.vote, v.proof] as const);
-  const violations = [...snapshot.violations].map(([node, types]) => [node, [...types].sort()]);
-  return { ...snapshot, votes: votes.sort(), violations: violations.sort() };
+  const votes = Object.fromEntries(
+    [...snapshot.votes].map(([node, { vote: v, proof }]) => [node, { v, proof }]),
+  );
+  const violations = Object.fromEntries(
+    [...snapshot.violations].map(([node, types]) => [node, [...types].toSorted()]),
+  );
+  return { ...snapshot, votes, violations };
 }
 
 describe("folding", () => {
