@@ -5,6 +5,7 @@ import {
   type PeerId,
   type ProtocolConfig,
   type TxId,
+  type Trustee,
   type TrusteeSet,
   type Value,
   type Verify,
@@ -24,6 +25,7 @@ import type {
   VoteJournal,
   VoteSigner,
 } from "@quorate/ports";
+import { StoreError } from "@quorate/ports";
 import { Admission } from "./admission.ts";
 import { type NodeMetrics, nodeMetrics } from "./catalogue.ts";
 import { DeadlineMonitor } from "./deadline-monitor.ts";
@@ -76,6 +78,8 @@ export class TrusteeNode {
   #publisher: VotePublisher | null = null;
   #deadlines: DeadlineMonitor | null = null;
   #streaming = false;
+  /** Authors whose bad signature is being recorded: one is enough, and a flood of them must cost nothing. */
+  readonly #accused = new Set<PeerId>();
 
   constructor(options: TrusteeNodeOptions, dependencies: TrusteeNodeDependencies) {
     this.#options = options;
@@ -133,6 +137,8 @@ export class TrusteeNode {
   async stop(options: AbortOptions = {}): Promise<void> {
     const { gossip, store } = this.#deps;
     await this.#publisher?.stop();
+    // Under load there would always be another vote: those of others are with the others too.
+    gossip.setValidator(() => "IGNORE");
     if (this.#pipeline !== null) {
       const aborted = new Promise<void>((resolve) => {
         options.signal?.addEventListener("abort", () => resolve(), { once: true });
@@ -192,11 +198,8 @@ export class TrusteeNode {
       },
       {
         name: "membership",
-        ok: member !== undefined,
-        detail:
-          member === undefined
-            ? `this node's key (${self}) is not in the trustee set of epoch ${config.set.epoch}`
-            : `trustee ${member.nodeId} of epoch ${config.set.epoch}`,
+        ok: member?.nodeId === this.#options.nodeId,
+        detail: membershipOf(this.#options.nodeId, self, member, config.set.epoch),
       },
       {
         name: "standing",
@@ -259,7 +262,7 @@ export class TrusteeNode {
       logger,
       metrics: this.#metrics,
       offer: (vote) => pipeline.offer(vote),
-      onBadSignature: (entry) => this.#run("violation", this.#recordViolation(entry)),
+      onBadSignature: (entry) => this.#accuse(entry),
     });
     this.#admission = () => admission;
     this.#deadlines.onView(this.view.withStatus("COLLECTING"));
@@ -336,10 +339,30 @@ export class TrusteeNode {
     logger.warn("peer banned", { peer, reason });
   }
 
+  #accuse(entry: StandaloneViolation): void {
+    const { peerId } = entry.ban;
+    if (this.#accused.has(peerId)) return;
+    this.#accused.add(peerId);
+    const recorded = this.#recordViolation(entry).finally(() => this.#accused.delete(peerId));
+    this.#run("violation", recorded);
+  }
+
+  /** Holds on to the evidence until the store has it: the offender may never publish such a message again. */
   async #recordViolation(entry: StandaloneViolation): Promise<void> {
     const { store, clock, logger } = this.#deps;
-    // Its messages are refused from now on; the record follows, and every other node acts on that.
-    if (await store.recordViolation(entry, { signal: this.#running.signal })) {
+    const { signal } = this.#running;
+    const record = async (): Promise<boolean> => {
+      for (let attempt = 0; ; attempt++)
+        try {
+          return await store.recordViolation(entry, { signal });
+        } catch (error) {
+          if (signal.aborted || !(error instanceof StoreError) || !error.retryable) throw error;
+          logger.warn("violation is not recorded yet, it is tried again", { error });
+          await clock.sleep(Math.min(5_000, 100 * 2 ** Math.min(attempt, 6)), { signal });
+        }
+    };
+    // The ban follows the record, here and on every other node.
+    if (await record()) {
       this.#metrics.votesRejectedByzantine.inc({ type: entry.violation.type });
       this.view.noteBans(new Map([[entry.ban.peerId, entry.ban.grade]]));
       const startedMs = clock.monotonicMs();
@@ -378,4 +401,17 @@ export class TrusteeNode {
       if (at >= 0) void this.#background.splice(at, 1);
     });
   }
+}
+
+function membershipOf(
+  nodeId: NodeId,
+  self: PeerId,
+  member: Trustee | undefined,
+  epoch: number,
+): string {
+  if (member === undefined)
+    return `this node's key (${self}) is not in the trustee set of epoch ${epoch}`;
+  if (member.nodeId !== nodeId)
+    return `this node's key (${self}) is that of trustee ${member.nodeId} in epoch ${epoch}, not of ${nodeId}`;
+  return `trustee ${nodeId} of epoch ${epoch}`;
 }

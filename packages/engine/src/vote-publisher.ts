@@ -1,6 +1,7 @@
 import {
   encodeFrame,
   encodeVote,
+  equalBytes,
   FRAME_OVERHEAD_BYTES,
   frameBytesOf,
   LIMITS,
@@ -101,7 +102,10 @@ export class VotePublisher {
    */
   async cast(txId: TxId, value: Value): Promise<CastOutcome> {
     const { view, metrics } = this.#deps;
-    if (!this.#deps.set().byNodeId.has(this.#options.nodeId)) return { kind: "NOT_A_TRUSTEE" };
+    const member = this.#deps.set().byNodeId.get(this.#options.nodeId);
+    // The name alone is not enough: what another key signs in its name verifies nowhere.
+    if (member === undefined || !equalBytes(member.publicKey, this.#deps.signer.publicKey))
+      return { kind: "NOT_A_TRUSTEE" };
     if (this.#stopped) return { kind: "REFUSED", code: "STOPPED" };
     const recorded = view.votes(txId).get(this.#options.nodeId)?.vote.value;
     const standing = recorded ?? this.#own.get(txId)?.value ?? (await this.#lookUp(txId));
