@@ -37,6 +37,20 @@ export {
   type Recorded,
   type ReputationRecord,
 } from "./memory-audit-log.ts";
+export {
+  type ChainFault,
+  type ChainOperation,
+  MemoryChain,
+  type MemoryChainOptions,
+  memoryChainSigner,
+} from "./memory-chain.ts";
+export {
+  type GossipDelivery,
+  type GossipFault,
+  MemoryGossip,
+  MemoryNetwork,
+  type MemoryNetworkOptions,
+} from "./memory-gossip.ts";
 export { type LogRecord, type MemoryLogger, memoryLogger } from "./memory-logger.ts";
 export { type MemoryMetrics, memoryMetrics } from "./memory-metrics.ts";
 export {
