@@ -1,6 +1,7 @@
 import { assert, LIMITS, type PeerId, type TxId } from "@quorate/core";
 import type { TxCommit } from "@quorate/ports";
 import type { ICompare, IRequestOp, ITxnRequest } from "etcd3";
+import { banOps } from "./ban-ops.ts";
 import type { Keys } from "./keys.ts";
 import { absent, keyBytes, nested, put, rangeEnd, unchanged } from "./ops.ts";
 import { snapshotOpCount, snapshotOps } from "./snapshot.ts";
@@ -71,7 +72,7 @@ export function planCommit(
 function guards(keys: Keys, { version, writes }: TxCommit, voters: readonly PeerId[]): ICompare[] {
   const { txId } = writes;
   const compare = [unchanged(keys.status(txId), version)];
-  for (const peer of voters) compare.push(absent(keys.banned(peer)));
+  for (const peer of voters) compare.push(banOps(keys, peer).absent);
   if (writes.decision !== null) compare.push(absent(keys.decision(txId)));
   if (compare.length + writes.newVotes.length < LIMITS.etcdTxnOpsMax / 2) {
     for (const { vote } of writes.newVotes) compare.push(absent(keys.vote(txId, vote.nodeId)));

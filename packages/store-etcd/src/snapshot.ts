@@ -10,6 +10,7 @@ import {
 } from "@quorate/core";
 import type { Logger, VersionedSnapshot } from "@quorate/ports";
 import type { IKeyValue, IRequestOp, IResponseOp } from "etcd3";
+import { banOps } from "./ban-ops.ts";
 import { type Keys, parseKey } from "./keys.ts";
 import { get, getRange, kvOf, rangeOf, textOf } from "./ops.ts";
 import {
@@ -37,7 +38,7 @@ export function snapshotOps(keys: Keys, txId: TxId, peers: readonly PeerId[]): I
     get(keys.record(txId)),
     getRange(keys.votesOf(txId)),
     getRange(keys.violationsOf(txId)),
-    ...peers.map((peer) => get(keys.banned(peer))),
+    ...peers.map((peer) => banOps(keys, peer).get),
   ];
 }
 
