@@ -95,7 +95,8 @@ describe("verifyFrame and verifyVote", () => {
         expect(verifyFrame(decoded.value, set, verify).ok).toBe(false);
         const opened = openFrame(decoded.value);
         if (!opened.ok) return;
-        for (const signed of opened.value) expect(verifyVote(signed, set, verify).ok).toBe(false);
+        for (const signed of opened.value.votes)
+          expect(verifyVote(signed, set, verify).ok).toBe(false);
       }),
       { numRuns: 400 },
     );
@@ -108,7 +109,7 @@ describe("verifyFrame and verifyVote", () => {
     const other = testCluster({ trustees: 4, threshold: 3, ...options });
     const frame = signedFrame(other, 0, [{ txId: "tx", value: 1 }]);
     expect(verifyFrame(frame, set, verify)).toMatchObject({ ok: false, error: { code } });
-    const [signed] = unwrap(openFrame(frame));
+    const [signed] = unwrap(openFrame(frame)).votes;
     expect(verifyVote(signed!, set, verify)).toMatchObject({ ok: false, error: { code } });
   });
 
@@ -123,7 +124,7 @@ describe("verifyFrame and verifyVote", () => {
       nodeAt(cluster, 0).signer.sign(message),
     );
     expect(verifyFrame(forged, set, verify)).toMatchObject({ error: { code: "BAD_SIGNATURE" } });
-    const [signed] = unwrap(openFrame(forged));
+    const [signed] = unwrap(openFrame(forged)).votes;
     expect(verifyVote(signed!, set, verify)).toMatchObject({ error: { code: "BAD_SIGNATURE" } });
   });
 

@@ -50,7 +50,7 @@ export {
   type Value,
 } from "./ids.ts";
 export { LIMITS } from "./limits.ts";
-export { leafHash, merklePaths, merkleRoot, rootFromPath } from "./merkle.ts";
+export { leafHash, merklePaths, merkleRoot, merkleTree, rootFromPath } from "./merkle.ts";
 export {
   DEFAULT_PROTOCOL_CONFIG,
   type DissentPolicy,
@@ -96,6 +96,7 @@ export {
   encodeVote,
   FRAME_OVERHEAD_BYTES,
   frameBytesOf,
+  type OpenedFrame,
   openFrame,
   rootSigningBytes,
   type SignedVote,
@@ -108,6 +109,7 @@ export {
   type VoteProof,
   type VoteRefusal,
   verifyFrame,
+  verifyOpenedFrame,
   verifyVote,
 } from "./vote.ts";
 export {

@@ -25,6 +25,15 @@ export function merklePaths(leafHashes: readonly Uint8Array[]): readonly (readon
   return walk(leafHashes).paths;
 }
 
+/** Root and all inclusion paths in one pass over the tree. */
+export function merkleTree(leafHashes: readonly Uint8Array[]): {
+  readonly root: Uint8Array;
+  readonly paths: readonly (readonly Uint8Array[])[];
+} {
+  assert(leafHashes.length > 0, "a Merkle tree has at least one leaf");
+  return walk(leafHashes);
+}
+
 function walk(leafHashes: readonly Uint8Array[]): { root: Uint8Array; paths: Uint8Array[][] } {
   if (leafHashes.length === 1) return { root: leafHashes[0] as Uint8Array, paths: [[]] };
   const split = splitOf(leafHashes.length);

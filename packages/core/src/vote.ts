@@ -13,7 +13,7 @@ import {
   type Value,
 } from "./ids.ts";
 import { LIMITS } from "./limits.ts";
-import { leafHash, merklePaths, merkleRoot, rootFromPath } from "./merkle.ts";
+import { leafHash, merkleRoot, merkleTree, rootFromPath } from "./merkle.ts";
 import { assert, err, ok, type Result } from "./result.ts";
 import type { TrusteeSet } from "./trustee-set.ts";
 
@@ -74,7 +74,12 @@ const BATCH_DOMAIN = "quorate/batch/v1";
 const FRAME_VERSION = 1;
 const SIGNATURE_BYTES = 64;
 
-const decoder = { text: (bytes: Uint8Array): string => String.fromCharCode(...bytes) };
+/** One character a byte; ids are ASCII, and the parsers refuse all else. */
+function textOf(bytes: Uint8Array): string {
+  let text = "";
+  for (const byte of bytes) text += String.fromCharCode(byte);
+  return text;
+}
 
 const refuse = (code: VoteRefusal, message: string): Result<never, VoteError> =>
   err({ code, message });
@@ -113,11 +118,11 @@ export function decodeVote(leaf: Uint8Array): Result<Vote, VoteError> {
     Uint8Array,
     Uint8Array,
   ];
-  if (decoder.text(domain) !== VOTE_DOMAIN) return refuse("MALFORMED", "not a vote");
+  if (textOf(domain) !== VOTE_DOMAIN) return refuse("MALFORMED", "not a vote");
   // Ids are ASCII by their grammars, so any other byte fails the parser below.
-  const clusterId = parseClusterId(decoder.text(cluster));
-  const txId = parseTxId(decoder.text(tx));
-  const nodeId = parseNodeId(decoder.text(node));
+  const clusterId = parseClusterId(textOf(cluster));
+  const txId = parseTxId(textOf(tx));
+  const nodeId = parseNodeId(textOf(node));
   const epochNumber = readU64(epochBytes);
   const valueNumber = readU64(valueBytes);
   const issuedAt = readU64(issuedBytes);
@@ -223,24 +228,34 @@ export function decodeFrame(bytes: Uint8Array): Result<VoteFrame, VoteError> {
   return ok({ signature, leaves: leaves.map((leaf) => leaf.slice()) });
 }
 
-/** The votes of a frame with their proofs, decoded but not verified. All must be by one node of one cluster and epoch. */
-export function openFrame(frame: VoteFrame): Result<readonly SignedVote[], VoteError> {
-  const paths = merklePaths(frame.leaves.map(leafHash));
+/** A frame that decoded well: its votes with their proofs, and what its signature is over. Not verified. */
+export interface OpenedFrame {
+  readonly signature: Uint8Array;
+  readonly root: Uint8Array;
+  readonly votes: readonly SignedVote[];
+  /** Hashes of the leaves, in order: they name the votes by content. */
+  readonly leafHashes: readonly Uint8Array[];
+}
+
+/** Opens a frame, hashing each vote once. All its votes must be by one node of one epoch. */
+export function openFrame(frame: VoteFrame): Result<OpenedFrame, VoteError> {
+  const leafHashes = frame.leaves.map(leafHash);
+  const { root, paths } = merkleTree(leafHashes);
+  const { signature } = frame;
   const size = frame.leaves.length;
-  const signed: SignedVote[] = [];
+  const votes: SignedVote[] = [];
   for (const [index, leaf] of frame.leaves.entries()) {
     const vote = decodeVote(leaf);
     if (!vote.ok) return vote;
-    const path = paths[index] ?? [];
-    signed.push({
+    votes.push({
       vote: vote.value,
-      proof: { leaf, index, size, path, signature: frame.signature },
+      proof: { leaf, index, size, path: paths[index] ?? [], signature },
     });
   }
-  const first = signed[0]?.vote;
-  const mixed = signed.some((s) => s.vote.nodeId !== first?.nodeId || s.vote.epoch !== first.epoch);
+  const first = votes[0]?.vote;
+  const mixed = votes.some((s) => s.vote.nodeId !== first?.nodeId || s.vote.epoch !== first.epoch);
   if (mixed) return refuse("MIXED_AUTHORS", "votes of one frame must be by one trustee");
-  return ok(signed);
+  return ok({ signature, root, votes, leafHashes });
 }
 
 export type Verify = (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array) => boolean;
@@ -288,17 +303,25 @@ export function verifyFrame(
   verify: Verify,
 ): Result<readonly VerifiedVote[], VoteError> {
   const opened = openFrame(frame);
-  if (!opened.ok) return opened;
-  const first = opened.value[0];
+  return opened.ok ? verifyOpenedFrame(opened.value, set, verify) : opened;
+}
+
+/** The same for a frame that was opened before. @param opened as `openFrame` returned it, unchanged */
+export function verifyOpenedFrame(
+  opened: OpenedFrame,
+  set: TrusteeSet,
+  verify: Verify,
+): Result<readonly VerifiedVote[], VoteError> {
+  const first = opened.votes[0];
   assert(first !== undefined, "a frame holds at least one vote");
-  for (const signed of opened.value) {
+  for (const signed of opened.votes) {
     const member = checkMembership(signed.vote, set);
     if (!member.ok) return member;
   }
   const trustee = set.byNodeId.get(first.vote.nodeId);
   assert(trustee !== undefined, "membership was checked");
-  const root = merkleRoot(frame.leaves.map(leafHash));
-  if (!verify(trustee.publicKey, rootSigningBytes(frame.leaves.length, root), frame.signature))
+  const signedBytes = rootSigningBytes(opened.votes.length, opened.root);
+  if (!verify(trustee.publicKey, signedBytes, opened.signature))
     return refuse("BAD_SIGNATURE", `signature is not by ${trustee.nodeId}`);
-  return ok(opened.value.map((signed) => brand(signed, trustee.peerId)));
+  return ok(opened.votes.map((signed) => brand(signed, trustee.peerId)));
 }

@@ -3,15 +3,14 @@ import {
   decodeFrame,
   type EnvelopeJson,
   LIMITS,
-  leafHash,
+  type OpenedFrame,
   openFrame,
   type SignedVote,
   toBase64,
   type TrusteeSet,
   type TxId,
   type VerifiedVote,
-  verifyFrame,
-  type VoteFrame,
+  verifyOpenedFrame,
 } from "@quorate/core";
 import type {
   Clock,
@@ -74,37 +73,41 @@ export class Admission {
     if (view.bans.has(message.author)) return this.#refuse("IGNORE", "author_banned");
     // [REJECT] the frame must decode within its limits.
     const frame = decodeFrame(message.data);
-    if (!frame.ok) return this.#refuse("REJECT", "malformed");
-    const opened = openFrame(frame.value);
+    const opened = frame.ok ? openFrame(frame.value) : frame;
     if (!opened.ok) return this.#refuse("REJECT", "malformed");
-    const fresh = opened.value.filter((signed) => !this.#seen.has(keyOf(signed)));
-    if (fresh.length === 0) return this.#refuse("IGNORE", "duplicate");
-    if (opened.value.some((signed) => this.#isStale(signed)))
+    const keys = opened.value.leafHashes.map(bytesToHex);
+    if (keys.every((key) => this.#seen.has(key))) return this.#refuse("IGNORE", "duplicate");
+    if (opened.value.votes.some((signed) => this.#isStale(signed)))
       return this.#refuse("IGNORE", "stale");
-    return this.#checkSignature(message, frame.value, trustees);
+    return this.#checkSignature(message, opened.value, keys, trustees);
   }
 
-  #checkSignature(message: GossipMessage, frame: VoteFrame, trustees: TrusteeSet): GossipVerdict {
+  #checkSignature(
+    message: GossipMessage,
+    opened: OpenedFrame,
+    keys: readonly string[],
+    trustees: TrusteeSet,
+  ): GossipVerdict {
     const { ed25519, view, metrics } = this.#deps;
-    const named = openFrame(frame);
-    const nodeId = named.ok ? named.value[0]?.vote.nodeId : undefined;
+    const nodeId = opened.votes[0]?.vote.nodeId;
     const trustee = nodeId === undefined ? undefined : trustees.byNodeId.get(nodeId);
     if (trustee === undefined) return this.#refuse("IGNORE", "unknown_trustee");
     if (view.bans.has(trustee.peerId)) return this.#refuse("IGNORE", "trustee_banned");
-    const verified = verifyFrame(frame, trustees, (key, bytes, signature) =>
+    const verified = verifyOpenedFrame(opened, trustees, (key, bytes, signature) =>
       ed25519.verify(key, bytes, signature),
     );
     if (!verified.ok) {
       if (verified.error.code !== "BAD_SIGNATURE")
         return this.#refuse("IGNORE", "wrong_cluster_or_epoch");
-      this.#blameAuthor(message, named.ok ? named.value : []);
+      this.#blameAuthor(message, opened.votes);
       return this.#refuse("REJECT", "bad_signature");
     }
     let taken = true;
-    for (const vote of verified.value) {
+    for (const [i, vote] of verified.value.entries()) {
       metrics.votesReceived.inc({ source: "gossip" });
       taken = this.#deps.offer(vote) && taken;
-      if (taken) this.#seen.set(keyOf(vote), true);
+      const key = keys[i];
+      if (taken && key !== undefined) this.#seen.set(key, true);
     }
     return taken ? "ACCEPT" : this.#refuse("IGNORE", "queue_full");
   }
@@ -140,10 +143,6 @@ export class Admission {
     this.#deps.metrics.votesRejected.inc({ reason });
     return verdict;
   }
-}
-
-function keyOf(signed: SignedVote): string {
-  return bytesToHex(leafHash(signed.proof.leaf));
 }
 
 function envelopeJson(envelope: GossipEnvelope): EnvelopeJson {

@@ -1,4 +1,4 @@
-import { hash, type NodeId, type TxId, utf8 } from "@quorate/core";
+import type { NodeId, TxId } from "@quorate/core";
 
 /**
  * Highest-random-weight order: which live node owns a transaction, who is next,
@@ -20,10 +20,15 @@ export function rendezvousRank(txId: TxId, self: NodeId, live: Iterable<NodeId>)
   return rank;
 }
 
+/**
+ * 32-bit FNV-1a with a final mix. Not cryptographic: whoever picks ids that fall to one
+ * owner makes that owner busy, and the others take over by rank.
+ */
 function weight(txId: TxId, node: NodeId): number {
-  const digest = hash(utf8(`${txId}\0${node}`));
-  // 48 bits are exact in a JavaScript number and plenty against ties.
-  let n = 0;
-  for (let i = 0; i < 6; i++) n = n * 256 + (digest[i] ?? 0);
-  return n;
+  let h = 0x811c9dc5;
+  const text = `${txId}\0${node}`;
+  for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return (h ^ (h >>> 16)) >>> 0;
 }

@@ -43,9 +43,15 @@ export type RecordOutcome =
 export interface PipelineOptions {
   readonly nodeId: NodeId;
   readonly protocol: ProtocolConfig;
-  /** How long a transaction's owner waits for more of its votes, in ms: they fold into one commit. */
+  /**
+   * How long at least a transaction's owner waits for more of its votes, in ms: they fold into one
+   * commit. It waits as long as a commit takes at present, for no other would be sent sooner; not at all once every vote is there.
+   */
   readonly windowMs: number;
-  /** How much longer each further rank waits for the watch to show the owner's commit, in ms. */
+  /**
+   * How much longer at least each further rank waits for the watch to show the owner's commit, in ms.
+   * It grows with what records by others take at present, or a slow cluster would write everything N times.
+   */
   readonly staggerMs: number;
   /** Transactions in one commit call. */
   readonly batchMax: number;
@@ -71,11 +77,25 @@ interface PendingVote {
 
 interface PendingTx {
   readonly txId: TxId;
+  readonly rank: number;
   readonly votes: PendingVote[];
   dueMs: number;
   inFlight: boolean;
   attempts: number;
   deadlinePassed: boolean;
+}
+
+/** A slow store must not make votes wait for ever to meet. */
+const WINDOW_MS_MAX = 100;
+/** Beyond it an owner counts as gone, however slow everything is. */
+const STAGGER_MS_MAX = 5_000;
+
+/** Exponential moving average over about the last twenty values. */
+class MovingAverage {
+  value = 0;
+  add(sample: number): void {
+    this.value += (sample - this.value) / 20;
+  }
 }
 
 /** One transaction's part in one round trip. */
@@ -114,6 +134,11 @@ export class VotePipeline {
   #timerAtMs = Number.POSITIVE_INFINITY;
   #idle: (() => void)[] = [];
   #failingSinceMs: number | null = null;
+  /** Whose votes are all here: they wait for nothing more. */
+  readonly #complete: PendingTx[] = [];
+  /** Moving averages: of own commit calls, and of how long others took to record what was pending here. */
+  readonly #commitMs = new MovingAverage();
+  readonly #othersMs = new MovingAverage();
 
   constructor(config: ClusterConfig, options: PipelineOptions, dependencies: PipelineDependencies) {
     this.#config = config;
@@ -166,7 +191,16 @@ export class VotePipeline {
     const sinceMs = this.#deps.clock.monotonicMs();
     tx.votes.push({ vote, sinceMs, waiters: waiter === null ? [] : [waiter] });
     this.#count(1);
+    if (tx.rank === 0 && !tx.inFlight && this.#hasAllVotes(tx)) {
+      this.#complete.push(tx);
+      this.#arm(sinceMs);
+    }
     return true;
+  }
+
+  #hasAllVotes(tx: PendingTx): boolean {
+    const missing = this.#config.set.trustees.length - this.#deps.view.votes(tx.txId).size;
+    return tx.votes.length >= missing;
   }
 
   /** Has the silence of an overdue transaction judged, in the same turn as its votes. */
@@ -204,13 +238,28 @@ export class VotePipeline {
   #pendingTx(txId: TxId): PendingTx {
     const existing = this.#pending.get(txId);
     if (existing !== undefined) return existing;
-    const { windowMs, staggerMs } = this.#options;
     const rank = this.#rank(txId);
-    const dueMs = this.#deps.clock.monotonicMs() + windowMs + rank * staggerMs;
-    const tx = { txId, votes: [], dueMs, inFlight: false, attempts: 0, deadlinePassed: false };
+    const dueMs = this.#deps.clock.monotonicMs() + this.#windowMs() + rank * this.#staggerMs();
+    const tx = {
+      txId,
+      rank,
+      votes: [],
+      dueMs,
+      inFlight: false,
+      attempts: 0,
+      deadlinePassed: false,
+    };
     this.#pending.set(txId, tx);
     this.#enqueue(tx, rank);
     return tx;
+  }
+
+  #windowMs(): number {
+    return Math.max(this.#options.windowMs, Math.min(this.#commitMs.value, WINDOW_MS_MAX));
+  }
+
+  #staggerMs(): number {
+    return Math.max(this.#options.staggerMs, Math.min(3 * this.#othersMs.value, STAGGER_MS_MAX));
   }
 
   #rank(txId: TxId): number {
@@ -252,6 +301,7 @@ export class VotePipeline {
     }
     // When all places are taken, the batch that ends flushes again.
     if (this.#batches >= this.#options.batchesInFlightMax) return;
+    if (this.#complete.length > 0) this.#arm(now);
     const next = this.#queues.map((q) => q[0]?.dueMs ?? Number.POSITIVE_INFINITY);
     const nextMs = Math.min(...next);
     if (Number.isFinite(nextMs)) this.#arm(nextMs);
@@ -259,6 +309,11 @@ export class VotePipeline {
 
   #takeDue(now: number): PendingTx[] {
     const batch: PendingTx[] = [];
+    while (batch.length < this.#options.batchMax) {
+      const tx = this.#complete.shift();
+      if (tx === undefined) break;
+      this.#takeInto(batch, tx);
+    }
     for (const queue of this.#queues) {
       let taken = 0;
       for (const tx of queue) {
@@ -273,6 +328,13 @@ export class VotePipeline {
       if (taken > 0) queue.splice(0, taken);
     }
     return batch;
+  }
+
+  /** A transaction may wait in two queues, and its entry is stale when somebody else has recorded it. */
+  #takeInto(batch: PendingTx[], tx: PendingTx): void {
+    if (this.#pending.get(tx.txId) !== tx || tx.inFlight) return;
+    tx.inFlight = true;
+    batch.push(tx);
   }
 
   async #run(batch: readonly PendingTx[]): Promise<void> {
@@ -320,7 +382,9 @@ export class VotePipeline {
       }
     }
     if (commits.length === 0) return [];
+    const sentMs = this.#deps.clock.monotonicMs();
     const outcomes = await store.commit(commits, this.#config.epochVersion, { signal });
+    this.#commitMs.add(this.#deps.clock.monotonicMs() - sentMs);
     const again: PendingTx[] = [];
     for (const [i, entry] of sent.entries()) {
       const outcome = outcomes[i] as CommitOutcome;
@@ -412,7 +476,7 @@ export class VotePipeline {
     tx.attempts = 0;
     if (tx.votes.length === 0 && !tx.deadlinePassed) this.#forget(tx);
     // Votes came in while the commit was under way: they have their own turn.
-    else this.#requeue(tx, this.#options.windowMs);
+    else this.#requeue(tx, this.#windowMs());
   }
 
   #later(tx: PendingTx, why: string): void {
@@ -445,8 +509,9 @@ export class VotePipeline {
     const recorded = this.#deps.view.votes(tx.txId);
     for (const pending of tx.votes.slice()) {
       const { nodeId, value } = pending.vote.vote;
-      if (recorded.get(nodeId)?.vote.value === value)
-        this.#settle(tx, pending, { kind: "RECORDED" });
+      if (recorded.get(nodeId)?.vote.value !== value) continue;
+      if (tx.rank > 0) this.#othersMs.add(this.#deps.clock.monotonicMs() - pending.sinceMs);
+      this.#settle(tx, pending, { kind: "RECORDED" });
     }
     if (tx.votes.length === 0 && !tx.deadlinePassed) this.#forget(tx);
   }

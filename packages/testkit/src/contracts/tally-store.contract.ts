@@ -127,7 +127,7 @@ export class TallyFixture {
     const { nodeId } = member.trustee;
     const vote = { clusterId: this.clusterId, epoch, txId, value, nodeId, issuedAtMs: NOW_MS };
     const frame = signFrame([vote], (message) => Uint8Array.from(sign(null, message, member.key)));
-    const signed = unwrap(openFrame(frame))[0];
+    const signed = unwrap(openFrame(frame)).votes[0];
     if (signed === undefined) throw new Error("a frame of one vote holds one vote");
     return unwrap(verifyVote(signed, this.set(1, epoch), this.verify));
   }

@@ -1,0 +1,207 @@
+import { cpus } from "node:os";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { serverVersions, startEtcd, stopAll } from "@quorate/devkit";
+import { startLocalServers } from "@quorate/localcluster";
+import { createLogger, systemClock } from "@quorate/telemetry";
+import { benchCluster, type ClusterBenchResult } from "./cluster.ts";
+import {
+  type AlgorithmOneResult,
+  benchAlgorithmOne,
+  benchCommitPath,
+  benchRawPuts,
+  type CommitPathResult,
+  type RawPutsResult,
+} from "./etcd-commit.ts";
+
+const HELP = `Measures Quorate on this machine; every figure of one table comes from the same run.
+
+  npm run bench [-- --json] [--only etcd|cluster] [--quick]
+
+  --json    one JSON document on standard output
+  --only    only the commit path through etcd, or only the whole cluster
+  --quick   a third of the work; noisier
+`;
+
+const VOTES_PER_TX = 5;
+const WRITERS = 5;
+
+interface EtcdRow {
+  readonly members: 1 | 3;
+  readonly algorithmOne: AlgorithmOneResult;
+  readonly commitPath: CommitPathResult;
+  readonly rawPuts: RawPutsResult;
+  /** Unique votes a second: ours over the specification's Algorithm 1. */
+  readonly timesAlgorithmOne: number;
+  /** Unique votes a second: ours over bare batched puts. */
+  readonly shareOfRaw: number;
+}
+
+const progress = (message: string): void => void process.stderr.write(`bench: ${message}\n`);
+
+async function benchEtcd(members: 1 | 3, quick: boolean, directory: string): Promise<EtcdRow> {
+  const etcd = await startEtcd({ dataDir: join(directory, `etcd-${members}`), members });
+  try {
+    const scale = quick ? 1 / 3 : 1;
+    const target = { hosts: etcd.endpoints, votesPerTx: VOTES_PER_TX };
+    progress(`${members} etcd member(s): the specification's Algorithm 1`);
+    const algorithmOne = await benchAlgorithmOne({
+      ...target,
+      transactions: Math.round(200 * scale),
+      writers: WRITERS,
+    });
+    const commits = {
+      ...target,
+      transactions: Math.round(15_000 * scale),
+      writers: WRITERS,
+      batch: 56,
+      concurrency: 8,
+    };
+    const puts = {
+      ...target,
+      transactions: Math.round(15_000 * scale),
+      batch: 120,
+      concurrency: 8,
+    };
+    // Compiled code and etcd's page cache favour whoever comes second, so both are warmed up.
+    await benchCommitPath({ ...commits, transactions: 1_500 });
+    await benchRawPuts({ ...puts, transactions: 1_500 });
+    progress(`${members} etcd member(s): Quorate's commit path`);
+    const commitPath = await benchCommitPath(commits);
+    progress(`${members} etcd member(s): bare batched puts`);
+    const rawPuts = await benchRawPuts(puts);
+    return {
+      members,
+      algorithmOne,
+      commitPath,
+      rawPuts,
+      timesAlgorithmOne: commitPath.votesPerSecond / algorithmOne.uniqueVotesPerSecond,
+      shareOfRaw: commitPath.votesPerSecond / rawPuts.votesPerSecond,
+    };
+  } finally {
+    await etcd.stop();
+  }
+}
+
+async function benchClusters(quick: boolean, directory: string): Promise<ClusterBenchResult[]> {
+  const clock = systemClock();
+  const logger = createLogger({ level: "error", pretty: false, destination: "stderr" });
+  const servers = await startLocalServers({
+    directory: join(directory, "servers"),
+    etcdMembers: 1,
+  });
+  const results: ClusterBenchResult[] = [];
+  try {
+    for (const signatureBatching of [true, false]) {
+      progress(`whole cluster, ${signatureBatching ? "many votes" : "one vote"} a signature`);
+      results.push(
+        await benchCluster({
+          servers,
+          directory: join(directory, signatureBatching ? "batched" : "single"),
+          signatureBatching,
+          seconds: quick ? 4 : 10,
+          clock,
+          logger,
+          onProgress: progress,
+        }),
+      );
+    }
+  } finally {
+    await servers.stop();
+  }
+  return results;
+}
+
+const whole = (n: number): string => Math.round(n).toLocaleString("en-US");
+
+function printEtcd(rows: readonly EtcdRow[]): void {
+  console.log("\nThrough etcd: five writers, five votes a transaction, all guards on");
+  console.table(
+    rows.map((row) => ({
+      "etcd members": row.members,
+      "Algorithm 1, votes/s": whole(row.algorithmOne.uniqueVotesPerSecond),
+      "its wrong tallies": `${row.algorithmOne.wrongTallies} of ${row.algorithmOne.transactions}`,
+      "Quorate, votes/s": whole(row.commitPath.votesPerSecond),
+      "decided tx/s": whole(row.commitPath.decidedPerSecond),
+      "p50/p99 ms": `${row.commitPath.p50Ms.toFixed(1)} / ${row.commitPath.p99Ms.toFixed(1)}`,
+      "wrong tallies": row.commitPath.wrongTallies,
+      "raw puts, votes/s": whole(row.rawPuts.votesPerSecond),
+      "times Algorithm 1": `${row.timesAlgorithmOne.toFixed(0)}x`,
+      "share of raw": `${(row.shareOfRaw * 100).toFixed(0)} %`,
+    })),
+  );
+}
+
+function printClusters(results: readonly ClusterBenchResult[]): void {
+  console.log("\nThe whole cluster: five node processes, real gossip, one etcd member");
+  console.table(
+    results.map((r) => ({
+      "votes a signature": r.signatureBatching ? "up to 256" : "1",
+      "decided tx/s": whole(r.saturationDecidedPerSecond),
+      "at half load: tx/s": whole(r.halfLoadDecidedPerSecond),
+      "p50/p99 ms": `${r.halfLoadP50Ms.toFixed(1)} / ${r.halfLoadP99Ms.toFixed(1)}`,
+      "messages/vote": r.gossipMessagesPerVote.toFixed(3),
+      "signatures/vote": r.signaturesPerVote.toFixed(3),
+      "CPU ms/vote": r.cpuMsPerVote?.toFixed(3) ?? "unknown",
+      undecided: r.undecided,
+    })),
+  );
+}
+
+async function main(): Promise<number> {
+  let options: { json?: boolean; only?: string; quick?: boolean; help?: boolean };
+  try {
+    options = parseArgs({
+      options: {
+        json: { type: "boolean" },
+        only: { type: "string" },
+        quick: { type: "boolean" },
+        help: { type: "boolean", short: "h" },
+      },
+    }).values;
+  } catch (error) {
+    process.stderr.write(`bench: ${(error as Error).message}\n\n${HELP}`);
+    return 2;
+  }
+  if (options.help === true) {
+    console.log(HELP);
+    return 0;
+  }
+  const { only, quick = false } = options;
+  if (only !== undefined && only !== "etcd" && only !== "cluster") {
+    process.stderr.write(`bench: --only must be etcd or cluster, but is ${only}\n`);
+    return 2;
+  }
+  const directory = await mkdtemp(join(tmpdir(), "quorate-bench-"));
+  try {
+    const etcd =
+      only === "cluster"
+        ? []
+        : [await benchEtcd(1, quick, directory), await benchEtcd(3, quick, directory)];
+    const cluster = only === "etcd" ? [] : await benchClusters(quick, directory);
+    const machine = {
+      cpus: cpus().length,
+      model: cpus()[0]?.model ?? "unknown",
+      node: process.version,
+    };
+    if (options.json === true)
+      console.log(
+        JSON.stringify({ machine, servers: await serverVersions(), etcd, cluster }, null, 2),
+      );
+    else {
+      console.log(
+        `${machine.cpus} × ${machine.model}, Node ${machine.node}; every server on this machine`,
+      );
+      if (etcd.length > 0) printEtcd(etcd);
+      if (cluster.length > 0) printClusters(cluster);
+    }
+    return 0;
+  } finally {
+    await stopAll();
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+process.exitCode = await main();
