@@ -1,0 +1,55 @@
+import { spawn } from "node:child_process";
+import { constants } from "node:os";
+import { appCommand, type AppName } from "@quorate/localcluster/apps";
+import type { Command } from "commander";
+
+const APPS: Readonly<Record<string, AppName>> = {
+  node: "@quorate/node",
+  submitter: "@quorate/submitter",
+};
+const FORWARDED = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
+/** Whether the command line belongs to an app, which then reads its own flags and prints its own help. */
+export function appInvocation(
+  argv: readonly string[],
+): { readonly app: AppName; readonly args: readonly string[] } | null {
+  const [name = "", ...args] = argv;
+  const app = Object.hasOwn(APPS, name) ? APPS[name] : undefined;
+  return app === undefined ? null : { app, args };
+}
+
+/** For the list of commands only: these two never come to commander. */
+export function addAppCommands(program: Command): void {
+  program
+    .command("node")
+    .argument("[flags...]")
+    .description("run a trustee's node (quorate node --config FILE; --help shows its flags)");
+  program
+    .command("submitter")
+    .argument("[flags...]")
+    .description("run the submitter (quorate submitter --config FILE; --help shows its flags)");
+}
+
+/** Runs an app as a child on this terminal; resolves to the exit code a shell would report. */
+export function runAttached(app: AppName, args: readonly string[]): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [...appCommand(app), ...args], { stdio: "inherit" });
+    const forward = (signal: NodeJS.Signals): void => {
+      // Ctrl-C at a terminal reaches the child by itself; twice would look impatient.
+      if (signal === "SIGINT" && process.stdin.isTTY) return;
+      child.kill(signal);
+    };
+    for (const signal of FORWARDED) process.on(signal, forward);
+    const settled = (): void => {
+      for (const signal of FORWARDED) process.off(signal, forward);
+    };
+    child.once("error", (error) => {
+      settled();
+      reject(error);
+    });
+    child.once("exit", (code, signal) => {
+      settled();
+      resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal]));
+    });
+  });
+}

@@ -1,0 +1,246 @@
+import { readFile, rename, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { deployRecorder, loadKeyFile } from "@quorate/chain-evm";
+import {
+  type EvmAddress,
+  type ParseError,
+  parseClusterId,
+  parseEvmAddress,
+  type ProtocolConfig,
+  type Result,
+  thresholdProblems,
+} from "@quorate/core";
+import {
+  containerAddresses,
+  initCluster,
+  loopbackAddresses,
+  planCluster,
+  portsFrom,
+  readClusterFile,
+  writeCluster,
+} from "@quorate/localcluster";
+import { createLogger, systemClock } from "@quorate/telemetry";
+import { CliError, EXIT, usageError, usageErrors } from "../failure.ts";
+import { jsonDocument, type Terminal } from "../terminal.ts";
+
+export interface CreateOptions {
+  readonly trustees: number;
+  readonly threshold: number;
+  readonly out: string;
+  readonly name: string;
+  readonly etcd: readonly string[];
+  readonly postgres: string;
+  readonly rpc: readonly string[];
+  readonly chainId: number;
+  readonly contract?: string;
+  readonly confirmations: number;
+  readonly policy: ProtocolConfig["policy"];
+  readonly profile: ProtocolConfig["profile"];
+  readonly settleMs: number;
+  readonly deadlineMs: number;
+  readonly silenceStreak: number;
+  readonly basePort: number;
+  readonly containers?: true;
+  readonly json?: true;
+}
+
+export interface InitOptions {
+  readonly etcd: readonly string[];
+  readonly json?: true;
+}
+
+export interface DeployOptions {
+  readonly rpc: string;
+  readonly keyFile: string;
+  readonly submitter: string;
+  readonly chainId?: number;
+  readonly update?: string;
+  readonly json?: true;
+}
+
+export async function createClusterAction(
+  options: CreateOptions,
+  terminal: Terminal,
+): Promise<number> {
+  const { clusterId, contractAddress } = checkCreate(options);
+  const { policy, profile, settleMs, deadlineMs } = options;
+  const planned = planCluster(
+    {
+      clusterId,
+      trustees: options.trustees,
+      threshold: options.threshold,
+      protocol: { policy, profile, settleMs, deadlineMs, silenceStreakMax: options.silenceStreak },
+      etcdHosts: options.etcd,
+      postgresUrl: options.postgres,
+      chain: {
+        rpcUrls: options.rpc,
+        chainId: options.chainId,
+        contractAddress,
+        finality: { kind: "confirmations", blocks: options.confirmations },
+        pollMs: 250,
+      },
+      logLevel: "info",
+    },
+    (nodeIds) =>
+      options.containers === true
+        ? containerAddresses(nodeIds)
+        : loopbackAddresses(portsFrom(options.basePort, nodeIds.length)),
+  );
+  if (!planned.ok) throw usageErrors(planned.error);
+  const { files, faultBounds, submitterAddress, set } = planned.value;
+  await writeCluster(planned.value, options.out);
+  const { specified, safety, liveness, warnings } = faultBounds;
+  for (const warning of warnings) terminal.note(terminal.style.warn(`warning: ${warning}`));
+  if (options.json === true) {
+    terminal.data(
+      jsonDocument({
+        clusterId,
+        directory: options.out,
+        threshold: options.threshold,
+        trustees: set.trustees.map(({ nodeId, peerId, evmAddress }) => ({
+          nodeId,
+          peerId,
+          evmAddress,
+        })),
+        faultBounds,
+        submitterAddress,
+        files: files.map((file) => file.path),
+      }),
+    );
+    return EXIT.ok;
+  }
+  terminal.data(
+    [
+      `${options.out}: cluster ${clusterId}, ${options.threshold} of ${options.trustees} trustees`,
+      `tolerates f = ${specified}; safety: ${safety} liars, liveness: ${liveness} absent`,
+      `submitter account: ${submitterAddress}`,
+    ].join("\n"),
+  );
+  terminal.note(nextSteps(options, contractAddress, submitterAddress));
+  return EXIT.ok;
+}
+
+/** All that is wrong with the arguments, at once. */
+function checkCreate(options: CreateOptions) {
+  const problems = [...thresholdProblems(options.trustees, options.threshold)];
+  const take = <T>(result: Result<T, ParseError>): T | null => {
+    if (result.ok) return result.value;
+    problems.push(result.error.message);
+    return null;
+  };
+  const clusterId = take(parseClusterId(options.name));
+  const contractAddress =
+    options.contract === undefined ? null : take(parseEvmAddress(options.contract));
+  const { protocol } = URL.canParse(options.postgres)
+    ? new URL(options.postgres)
+    : { protocol: null };
+  if (protocol !== "postgres:" && protocol !== "postgresql:")
+    problems.push(`--postgres must be a URL that begins with postgres://`);
+  if (problems.length > 0 || clusterId === null) throw usageErrors(problems);
+  return { clusterId, contractAddress };
+}
+
+function nextSteps(
+  { out, etcd, rpc }: CreateOptions,
+  contract: EvmAddress | null,
+  submitter: EvmAddress,
+): string {
+  const config = join(out, "submitter", "submitter.json");
+  const steps = [
+    `quorate cluster init ${join(out, "cluster.json")} --etcd ${etcd.join(",")}`,
+    ...(contract === null
+      ? [
+          `quorate cluster deploy-contract --rpc ${rpc[0]} --key-file YOUR.key --submitter ${submitter} --update ${config}`,
+        ]
+      : []),
+    `quorate node --config ${join(out, "trustee-1", "node.json")}`,
+    `quorate submitter --config ${config}`,
+  ];
+  return ["", "Next:", ...steps.map((step) => `  ${step}`)].join("\n");
+}
+
+export async function initClusterAction(
+  file: string,
+  options: InitOptions,
+  terminal: Terminal,
+): Promise<number> {
+  const set = await readClusterFile(file);
+  const outcome = await initCluster(set, options.etcd);
+  if (outcome === "another-set")
+    throw new CliError(
+      `etcd at ${options.etcd.join(",")} holds another trustee set for cluster ${set.clusterId} than ${file}; it was not changed`,
+    );
+  const { clusterId, epoch, threshold, trustees } = set;
+  if (options.json === true)
+    terminal.data(
+      jsonDocument({ clusterId, epoch, threshold, trustees: trustees.length, outcome }),
+    );
+  else if (outcome === "created")
+    terminal.data(
+      `cluster ${clusterId}: epoch ${epoch}, ${threshold} of ${trustees.length} trustees written to etcd`,
+    );
+  else terminal.data(`cluster ${clusterId}: etcd holds this trustee set already`);
+  return EXIT.ok;
+}
+
+export async function deployContractAction(
+  options: DeployOptions,
+  terminal: Terminal,
+): Promise<number> {
+  const submitter = parseEvmAddress(options.submitter);
+  if (!submitter.ok) throw usageError(submitter.error.message);
+  const deployerKey = await loadKeyFile(options.keyFile);
+  const chainId = options.chainId ?? (await chainIdOf(options.rpc));
+  terminal.note(`deploying to chain ${chainId} and waiting for a block…`);
+  const deployed = await deployRecorder(
+    { rpcUrl: options.rpc, chainId, deployerKey, submitter: submitter.value },
+    {
+      clock: systemClock(),
+      logger: createLogger({ level: "warn", pretty: false, destination: "stderr" }),
+    },
+  );
+  if (options.update !== undefined) await writeContractInto(options.update, deployed.address);
+  if (options.json === true) terminal.data(jsonDocument({ chainId, ...deployed }));
+  else terminal.data(deployed.address);
+  return EXIT.ok;
+}
+
+async function chainIdOf(rpcUrl: string): Promise<number> {
+  const where = new URL(rpcUrl).host;
+  try {
+    const response = await fetch(rpcUrl, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ jsonrpc: "2.0", id: 1, method: "eth_chainId", params: [] }),
+      signal: AbortSignal.timeout(10_000),
+    });
+    const body: unknown = await response.json();
+    const id = typeof body === "object" && body !== null && "result" in body ? body.result : null;
+    if (typeof id === "string" && /^0x[0-9a-f]+$/i.test(id)) return Number(id);
+  } catch (cause) {
+    throw new CliError(`no EVM endpoint answers at ${where}`, { cause });
+  }
+  throw new CliError(`what answers at ${where} is not an EVM endpoint`);
+}
+
+/** Whole or not at all: a submitter may be reading the file. */
+async function writeContractInto(file: string, contractAddress: EvmAddress): Promise<void> {
+  let config: unknown;
+  try {
+    config = JSON.parse(await readFile(file, "utf8"));
+  } catch (cause) {
+    throw new CliError(
+      `the contract is deployed at ${contractAddress}, but ${file} can't be read to write it there`,
+      { cause },
+    );
+  }
+  const chain =
+    typeof config === "object" && config !== null && "chain" in config ? config.chain : null;
+  const base = typeof config === "object" && config !== null ? config : {};
+  const updated = {
+    ...base,
+    chain: { ...(typeof chain === "object" ? chain : {}), contractAddress },
+  };
+  await writeFile(`${file}.new`, `${JSON.stringify(updated, null, 2)}\n`);
+  await rename(`${file}.new`, file);
+}
