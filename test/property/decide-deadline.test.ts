@@ -124,4 +124,3 @@ describe("[rule 5] at the deadline", () => {
     expect(decision.writes?.bans).toEqual([]);
   });
 });
-

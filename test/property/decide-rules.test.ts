@@ -213,4 +213,3 @@ describe("[rule 4] when no value can reach t any more", () => {
     expect(s.outcome()).toBe("ABORTED_BYZANTINE QUORUM_UNREACHABLE");
   });
 });
-

@@ -234,6 +234,18 @@ describe("a snapshot that somebody forged", () => {
     expect(s.snapshot().record).toMatchObject({ value: null, unanimous: false });
   });
 
+  it("with a vote under the name of no trustee counts it for nothing, and judges nobody by it", () => {
+    const s = five({ threshold: 3 });
+    s.cast([0, 1], [1, 1]);
+    const stranger = vote(testCluster({ trustees: 6, threshold: 3 }), 5, "tx", 1);
+    forged(s, { votes: new Map(s.snapshot().votes).set(stranger.vote.nodeId, stranger) });
+    s.cast([2, 2]);
+    expect(s.outcome()).toBe("COLLECTING");
+    s.cast([3, 1]);
+    expect(s.bans()).toEqual(["2 MINORITY_VOTE OPINION"]);
+    expect(s.fold.count(s.tx, valueOf(1))).toBe(3);
+  });
+
   it("of an epoch that is not the set's stops the program: the caller mixed sets up", () => {
     const s = five();
     s.cast([0, 1]);

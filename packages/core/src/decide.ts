@@ -80,7 +80,8 @@ export function decide(snapshot: TxSnapshot, input: DecideInput, context: Decide
     "the set is the transaction's",
   );
   const draft: Draft = {
-    votes: new Map(snapshot.votes),
+    // Only a forger can have put a vote under another name into the store; it counts for nothing.
+    votes: new Map([...snapshot.votes].filter(([nodeId]) => set.byNodeId.has(nodeId))),
     newVotes: [],
     violations: [],
     guilty: new Map([...snapshot.violations].map(([node, types]) => [node, new Set(types)])),
