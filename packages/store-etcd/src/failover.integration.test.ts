@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseValue, unwrap } from "@quorate/core";
+import { DEFAULT_PROTOCOL_CONFIG, decide, parseValue, unwrap } from "@quorate/core";
 import { type EtcdCluster, freePort, startEtcd } from "@quorate/devkit";
 import { Etcd3 } from "etcd3";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -154,6 +154,35 @@ describe("start", () => {
 });
 
 describe("what was forged in etcd", () => {
+  test("a vote key that exists is not overwritten, though the status guard holds", async () => {
+    const name = "forged-vote";
+    const fixture = new contract.TallyFixture(contract.testClusterId(name), 5);
+    const store = storeOn(name, cluster.endpoints);
+    await store.start();
+    await store.initCluster(fixture.set(3));
+    const { epochVersion } = await store.readConfig();
+    const txId = contract.txIdOf("tx-taken");
+    const { snapshot, version } = await store.read(txId);
+    const context = {
+      set: fixture.set(3),
+      config: DEFAULT_PROTOCOL_CONFIG,
+      bans: new Map(),
+      silenceStreaks: new Map(),
+    };
+    const votes = [fixture.vote(0, txId, SEVEN)];
+    const input = { votes, nowMs: 0, deadlinePassed: false };
+    const { writes } = decide(snapshot, input, context);
+    if (writes === null) throw new Error("a first vote changes something");
+    const raw = new Etcd3({ hosts: [...cluster.endpoints] });
+    const key = `${keysOf(contract.testClusterId(name)).root}votes/${txId}/node-000`;
+    await raw.put(key).value("taken");
+    const [outcome] = await store.commit([{ version, writes }], epochVersion);
+    expect(outcome?.kind).toBe("conflict");
+    expect(await raw.get(key).string()).toBe("taken");
+    raw.close();
+    await store.stop();
+  });
+
   test("neither crashes a read nor counts in it, and is logged", async () => {
     const name = "forged";
     const clusterId = contract.testClusterId(name);
