@@ -49,6 +49,17 @@ describe("counting", () => {
     expect(world.sum("threshold_reached_total")).toBe(1);
   });
 
+  test("an owner that has every vote waits for nothing more", async () => {
+    await open({ running: 1, pipeline: { windowMs: 50 } });
+    const offer = (i: number): boolean => nodeOf(0).pipeline.offer(vote(world.cluster, i, "tx", 7));
+    for (let i = 0; i < 4; i++) offer(i);
+    await world.clock.advance(40);
+    expect(world.changes("vote")).toHaveLength(0);
+    offer(4);
+    await world.clock.advance(0);
+    expect(world.changes("vote")).toHaveLength(5);
+  });
+
   test("votes of one transaction that wait together are one commit", async () => {
     await open({ running: 1 });
     for (let i = 0; i < 5; i++) nodeOf(0).pipeline.offer(vote(world.cluster, i, "tx", 7));
@@ -218,22 +229,26 @@ describe("failures of the store", () => {
 
   test("a transaction that can't be decided holds up no other in its batch", async () => {
     await open({ running: 1 });
-    // A vote that no node wrote: somebody who is no trustee dissents from four trustees.
-    const ghost = vote(testCluster({ trustees: 6, threshold: 4 }), 5, "bad", 9);
+    // In view stands a vote that no node can have written: evidence about it can't even be worded.
+    const odd = vote(world.cluster, 0, "bad", 9);
+    const { nodeId } = odd.vote;
     nodeOf(0).view.adopt({
       snapshot: {
         txId: tx("bad"),
         status: "COLLECTING",
         record: null,
-        votes: new Map([[ghost.vote.nodeId, ghost]]),
+        votes: new Map([[nodeId, { ...odd, vote: { ...odd.vote, issuedAtMs: Number.NaN } }]]),
         violations: new Map(),
       },
       version: 5n,
       revision: 5n,
     });
-    for (let i = 0; i < 4; i++) nodeOf(0).pipeline.offer(vote(world.cluster, i, "bad", 7));
+    nodeOf(0).pipeline.offer(vote(world.cluster, 0, "bad", 7));
     const good = peek(nodeOf(0).pipeline.record(vote(world.cluster, 0, "good", 7)));
     await world.clock.advance(10);
+    expect(nodeOf(0).logger.records.map((r) => r.message)).toContain(
+      "transaction can't be decided",
+    );
     expect(good.value()).toEqual({ kind: "RECORDED" });
     expect(nodeOf(0).pipeline.failingSinceMs).toBeNull();
   });

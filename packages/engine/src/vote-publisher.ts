@@ -109,7 +109,8 @@ export class VotePublisher {
     if (this.#stopped) return { kind: "REFUSED", code: "STOPPED" };
     const recorded = view.votes(txId).get(this.#options.nodeId)?.vote.value;
     const standing = recorded ?? this.#own.get(txId)?.value ?? (await this.#lookUp(txId));
-    // The look-up takes time, in which the same request may have come a second time.
+    // The look-up takes time, in which this may have stopped, or the same request come a second time.
+    if (this.#stopped) return { kind: "REFUSED", code: "STOPPED" };
     const earlier = this.#own.get(txId);
     const bound = standing ?? earlier?.value;
     if (bound !== undefined && bound !== value) return { kind: "ALREADY_VOTED", value: bound };

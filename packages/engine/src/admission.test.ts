@@ -1,0 +1,269 @@
+import {
+  concatBytes,
+  encodeFrame,
+  LIMITS,
+  type TrusteeSet,
+  type VerifiedVote,
+  verifyEvidence,
+} from "@quorate/core";
+import type { GossipMessage, StandaloneViolation } from "@quorate/ports";
+import {
+  MemoryNetwork,
+  memoryLogger,
+  memoryMetrics,
+  nodeAt,
+  nodeEd25519,
+  SimClock,
+  signedFrame,
+  type TestCluster,
+  tamper,
+  testCluster,
+} from "@quorate/testkit";
+import { describe, expect, test } from "vitest";
+import { Admission, type AdmissionReason } from "./admission.ts";
+import { nodeMetrics } from "./catalogue.ts";
+import { TallyView } from "./tally-view.ts";
+
+const cluster = testCluster({ trustees: 5, threshold: 4 });
+// The last two of it are no trustees of `cluster`, which has the first five of the same keys.
+const wider = testCluster({ trustees: 7, threshold: 5 });
+
+class Door {
+  readonly clock = new SimClock();
+  readonly view = new TallyView();
+  readonly metrics = memoryMetrics();
+  readonly offered: VerifiedVote[] = [];
+  readonly blamed: StandaloneViolation[] = [];
+  verifications = 0;
+  full = false;
+  set: TrusteeSet = cluster.set;
+  readonly #network = new MemoryNetwork({ clock: this.clock });
+  readonly #admission = new Admission({
+    set: () => this.set,
+    view: this.view,
+    ed25519: {
+      verify: (key, message, signature) => {
+        this.verifications++;
+        return nodeEd25519.verify(key, message, signature);
+      },
+    },
+    clock: this.clock,
+    logger: memoryLogger(),
+    metrics: nodeMetrics(this.metrics),
+    offer: (vote) => {
+      if (this.full) return false;
+      this.offered.push(vote);
+      return true;
+    },
+    onBadSignature: (entry) => void this.blamed.push(entry),
+  });
+
+  /** Publishes bytes as one node, forwarded by another; each time under a new sequence number. */
+  hear(author: number, data: Uint8Array, forwarder = 4): string {
+    const node = nodeAt(wider, author);
+    const envelope = this.#network.seal(node, data);
+    const message: GossipMessage = {
+      topic: envelope.topic,
+      data,
+      author: node.peerId,
+      forwarder: nodeAt(wider, forwarder).peerId,
+      envelope,
+    };
+    return this.#admission.validate(message);
+  }
+
+  frame(by: number, txId: string, value = 7, from: TestCluster = cluster): Uint8Array {
+    const issuedAtMs = this.clock.nowMs();
+    return encodeFrame(signedFrame(from, by, [{ txId, value, issuedAtMs }]));
+  }
+
+  refused(reason: AdmissionReason): number {
+    return this.metrics.value("votes_rejected_total", { reason }) ?? 0;
+  }
+
+  ban(node: number, grade: "PROOF" | "OPINION" = "PROOF"): void {
+    this.view.noteBans(new Map([[nodeAt(wider, node).peerId, grade]]));
+  }
+}
+
+describe("what is let in", () => {
+  test("a trustee's votes are verified once for the frame, and taken all", () => {
+    const door = new Door();
+    const issuedAtMs = door.clock.nowMs();
+    const specs = ["a", "b", "c"].map((txId) => ({ txId, value: 7, issuedAtMs }));
+    expect(door.hear(0, encodeFrame(signedFrame(cluster, 0, specs)))).toBe("ACCEPT");
+    expect(door.offered.map((v) => v.vote.txId)).toEqual(["a", "b", "c"]);
+    expect(door.verifications).toBe(1);
+    expect(door.metrics.value("votes_received_total", { source: "gossip" })).toBe(3);
+  });
+
+  test("another's votes, replayed unchanged, count as theirs, and nobody is blamed", () => {
+    const door = new Door();
+    expect(door.hear(1, door.frame(0, "a"), 2)).toBe("ACCEPT");
+    expect(door.offered.map((v) => v.peerId)).toEqual([nodeAt(cluster, 0).peerId]);
+    expect(door.blamed).toEqual([]);
+  });
+
+  test("the same votes under a new sequence number are recognised by their content", () => {
+    const door = new Door();
+    const frame = door.frame(0, "a");
+    expect(door.hear(0, frame)).toBe("ACCEPT");
+    expect(door.hear(0, frame)).toBe("IGNORE");
+    expect(door.hear(3, frame)).toBe("IGNORE");
+    expect(door.refused("duplicate")).toBe(2);
+    expect([door.verifications, door.offered.length]).toEqual([1, 1]);
+  });
+
+  test("a frame that is new in part is let in", () => {
+    const door = new Door();
+    const issuedAtMs = door.clock.nowMs();
+    const spec = (txId: string) => ({ txId, value: 7, issuedAtMs });
+    door.hear(0, encodeFrame(signedFrame(cluster, 0, [spec("a")])));
+    expect(door.hear(0, encodeFrame(signedFrame(cluster, 0, [spec("a"), spec("b")])))).toBe(
+      "ACCEPT",
+    );
+    expect(door.offered.map((v) => v.vote.txId)).toContain("b");
+  });
+
+  test("what a full queue refused may come again", () => {
+    const door = new Door();
+    const frame = door.frame(0, "a");
+    door.full = true;
+    expect(door.hear(0, frame)).toBe("IGNORE");
+    expect(door.refused("queue_full")).toBe(1);
+    door.full = false;
+    expect(door.hear(0, frame)).toBe("ACCEPT");
+    expect(door.offered).toHaveLength(1);
+  });
+});
+
+describe("what is refused, and at what cost", () => {
+  test("who is no trustee is ignored, even with a trustee's valid vote", () => {
+    const door = new Door();
+    expect(door.hear(6, door.frame(0, "a"))).toBe("IGNORE");
+    expect(door.hear(6, Uint8Array.of(1, 2, 3))).toBe("IGNORE");
+    expect(door.refused("author_not_trustee")).toBe(2);
+    expect([door.verifications, door.offered.length, door.blamed.length]).toEqual([0, 0, 0]);
+  });
+
+  test("a banned author is ignored, whatever it sends", () => {
+    const door = new Door();
+    door.ban(0);
+    expect(door.hear(0, door.frame(0, "a"))).toBe("IGNORE");
+    expect(door.hear(0, door.frame(1, "a"))).toBe("IGNORE");
+    expect(door.hear(0, Uint8Array.of(9))).toBe("IGNORE");
+    expect(door.refused("author_banned")).toBe(3);
+    expect([door.verifications, door.offered.length]).toEqual([0, 0]);
+  });
+
+  test("a banned trustee's vote is ignored, whoever brings it, and the bringer goes free", () => {
+    const door = new Door();
+    door.ban(0, "OPINION");
+    expect(door.hear(1, door.frame(0, "a"))).toBe("IGNORE");
+    expect(door.refused("trustee_banned")).toBe(1);
+    expect([door.verifications, door.blamed.length]).toEqual([0, 0]);
+  });
+
+  test("bytes that are no frame are rejected before any signature is looked at", () => {
+    const door = new Door();
+    const good = door.frame(0, "a");
+    const bad = [
+      new Uint8Array(0),
+      Uint8Array.of(1),
+      good.subarray(0, good.length - 1),
+      concatBytes(good, Uint8Array.of(0)),
+      tamper(good, 0),
+      new Uint8Array(LIMITS.voteFrameBytesMax + 1).fill(1),
+    ];
+    for (const data of bad) expect(door.hear(0, data)).toBe("REJECT");
+    expect(door.refused("malformed")).toBe(bad.length);
+    expect([door.verifications, door.blamed.length]).toEqual([0, 0]);
+  });
+
+  test("a frame with votes of two trustees is malformed", () => {
+    const door = new Door();
+    const one = signedFrame(cluster, 0, [{ txId: "a", value: 7, issuedAtMs: door.clock.nowMs() }]);
+    const two = signedFrame(cluster, 1, [{ txId: "a", value: 7, issuedAtMs: door.clock.nowMs() }]);
+    const mixed = encodeFrame({ ...one, leaves: [...one.leaves, ...two.leaves] });
+    expect(door.hear(0, mixed)).toBe("REJECT");
+    expect(door.refused("malformed")).toBe(1);
+  });
+
+  test("a vote is stale more than 30 s from now in either direction, and not before", () => {
+    const door = new Door();
+    const limit = LIMITS.clockSkewRejectedMs;
+    const at = (offsetMs: number, txId: string): string => {
+      const issuedAtMs = door.clock.nowMs() + offsetMs;
+      return door.hear(0, encodeFrame(signedFrame(cluster, 0, [{ txId, value: 7, issuedAtMs }])));
+    };
+    expect([at(-limit, "a"), at(limit, "b")]).toEqual(["ACCEPT", "ACCEPT"]);
+    expect([at(-limit - 1, "c"), at(limit + 1, "d")]).toEqual(["IGNORE", "IGNORE"]);
+    expect(door.refused("stale")).toBe(2);
+    expect(door.blamed).toEqual([]);
+  });
+
+  test("a vote of another cluster or epoch is ignored, not punished", () => {
+    const door = new Door();
+    const elsewhere = testCluster({ trustees: 5, threshold: 4, clusterId: "elsewhere" });
+    const later = testCluster({ trustees: 5, threshold: 4, epoch: 2 });
+    expect(door.hear(0, door.frame(0, "a", 7, elsewhere))).toBe("IGNORE");
+    expect(door.hear(0, door.frame(0, "a", 7, later))).toBe("IGNORE");
+    expect(door.refused("wrong_cluster_or_epoch")).toBe(2);
+    expect(door.blamed).toEqual([]);
+  });
+
+  test("a vote in a stranger's name is ignored", () => {
+    const door = new Door();
+    expect(door.hear(0, door.frame(6, "a", 7, wider))).toBe("IGNORE");
+    expect(door.refused("unknown_trustee")).toBe(1);
+  });
+});
+
+describe("who is to blame", () => {
+  test("a tampered vote is the author's fault alone: not the named trustee's, not the forwarder's", () => {
+    const door = new Door();
+    const good = door.frame(0, "a");
+    // The last byte belongs to the issue time: the frame still decodes.
+    const tampered = tamper(good, good.length - 1);
+    expect(door.hear(2, tampered, 3)).toBe("REJECT");
+    expect(door.refused("bad_signature")).toBe(1);
+    expect(door.blamed.map((b) => [b.violation.peerId, b.ban.peerId, b.ban.grade])).toEqual([
+      [nodeAt(cluster, 2).peerId, nodeAt(cluster, 2).peerId, "PROOF"],
+    ]);
+    expect(door.offered).toEqual([]);
+  });
+
+  test("the evidence convinces somebody who has nothing but the trustee set", () => {
+    const door = new Door();
+    const good = door.frame(0, "a");
+    door.hear(2, tamper(good, 5));
+    const evidence = door.blamed[0]?.violation.evidence;
+    if (evidence === undefined) throw new Error("somebody is blamed");
+    const finding = verifyEvidence(evidence, cluster.set, cluster.verify);
+    expect(finding.ok && finding.value.nodeId).toBe(nodeAt(cluster, 2).nodeId);
+  });
+
+  test("every byte of a frame is covered: flipped anywhere it is never taken", () => {
+    const door = new Door();
+    const good = door.frame(0, "a");
+    for (let at = 0; at < good.length; at++) {
+      expect(["REJECT", "IGNORE"]).toContain(door.hear(0, tamper(good, at)));
+      expect(door.offered).toEqual([]);
+    }
+  });
+
+  test("a forged copy that comes first does not keep the real vote out", () => {
+    const door = new Door();
+    const good = door.frame(0, "a");
+    expect(door.hear(2, tamper(good, 5))).toBe("REJECT");
+    expect(door.hear(0, good)).toBe("ACCEPT");
+  });
+
+  test("a copy with a broken signature of what is known already is a duplicate, and blames nobody", () => {
+    const door = new Door();
+    const good = door.frame(0, "a");
+    door.hear(0, good);
+    expect(door.hear(2, tamper(good, 5))).toBe("IGNORE");
+    expect(door.blamed).toEqual([]);
+  });
+});

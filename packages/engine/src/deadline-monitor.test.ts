@@ -1,0 +1,119 @@
+import { nodeAt, vote } from "@quorate/testkit";
+import { afterEach, expect, test } from "vitest";
+import { DeadlineMonitor } from "./deadline-monitor.ts";
+import { tx, World, type WorldNode, type WorldOptions } from "./test-world.ts";
+
+let world: World;
+let stop: AbortController;
+
+afterEach(async () => {
+  stop.abort(new Error("the test is over"));
+  await world.close();
+});
+
+/** A world in which every node watches deadlines, as a node does. */
+async function open(options: WorldOptions): Promise<readonly DeadlineMonitor[]> {
+  world = await World.open(options);
+  stop = new AbortController();
+  const { signal } = stop;
+  return world.nodes.map((node, i) => {
+    const monitor = new DeadlineMonitor(
+      {
+        nodeId: nodeAt(world.cluster, i).nodeId,
+        protocol: world.protocol,
+        staggerMs: 250,
+        intervalMs: 200,
+      },
+      {
+        set: () => world.cluster.set,
+        store: node.store,
+        view: node.view,
+        pipeline: node.pipeline,
+        clock: world.clock,
+        logger: node.logger,
+      },
+    );
+    void world.store.watch(0n, (set) => monitor.onView(touchedBy(node, set)), { signal });
+    void monitor.run({ signal });
+    return monitor;
+  });
+}
+
+function touchedBy(
+  node: WorldNode,
+  set: { readonly changes: readonly object[] },
+): ReturnType<typeof tx>[] {
+  void node;
+  return set.changes.flatMap((c) => ("txId" in c ? [tx(String(c.txId))] : []));
+}
+
+const commits = (): number =>
+  world.changes("record").filter((c) => c.record.absent !== null).length;
+
+test("silence is judged once, by one node, when the deadline has passed and not before", async () => {
+  const monitors = await open({ protocol: { deadlineMs: 5_000 } });
+  for (let i = 0; i < 4; i++)
+    for (const node of world.nodes) node.pipeline.offer(vote(world.cluster, i, "tx", 7));
+  await world.clock.advance(4_900);
+  expect(commits()).toBe(0);
+  expect(monitors.map((m) => m.openTransactions)).toEqual([1, 1, 1, 1, 1]);
+  await world.clock.advance(10_000);
+  expect(commits()).toBe(1);
+  const { record, status } = await world.snapshot("tx");
+  expect(status).toBe("THRESHOLD_REACHED");
+  expect(record?.absent).toEqual([nodeAt(world.cluster, 4).nodeId]);
+  expect(world.changes("violation").map((c) => c.violation.type)).toEqual(["SILENT_FAILURE"]);
+  expect(monitors.map((m) => m.openTransactions)).toEqual([0, 0, 0, 0, 0]);
+});
+
+test("when the owner is gone, the next in rank judges", async () => {
+  await open({ protocol: { deadlineMs: 1_000 } });
+  for (const node of world.nodes) node.pipeline.offer(vote(world.cluster, 0, "tx", 7));
+  await world.clock.advance(500);
+  const [owner] = world.byRank("tx");
+  owner?.store.crash();
+  await world.clock.advance(3_000);
+  expect(commits()).toBe(1);
+  expect((await world.snapshot("tx")).record?.reason).toBe("SILENT_FAILURE");
+});
+
+test("a transaction on which all have voted has no silence to judge", async () => {
+  const monitors = await open({ protocol: { deadlineMs: 1_000 }, running: 1 });
+  for (let i = 0; i < 5; i++) world.nodes[0]?.pipeline.offer(vote(world.cluster, i, "tx", 7));
+  await world.clock.advance(100);
+  expect(monitors[0]?.openTransactions).toBe(0);
+  await world.clock.advance(5_000);
+  expect(commits()).toBe(0);
+});
+
+test("a deadline is judged even when the view has dropped the transaction", async () => {
+  const monitors = await open({
+    protocol: { deadlineMs: 2_000 },
+    running: 1,
+    viewEntriesMax: 2,
+  });
+  for (const id of ["a", "b", "c", "d"]) {
+    world.nodes[0]?.pipeline.offer(vote(world.cluster, 0, id, 7));
+    await world.clock.advance(50);
+  }
+  expect(world.nodes[0]?.view.record(tx("a"))).toBeNull();
+  await world.clock.advance(10_000);
+  for (const id of ["a", "b", "c", "d"])
+    expect((await world.snapshot(id)).record?.reason).toBe("SILENT_FAILURE");
+  expect(commits()).toBe(4);
+  expect(monitors[0]?.openTransactions).toBe(0);
+});
+
+test("a store that is away at the deadline is asked again until it answers", async () => {
+  await open({ protocol: { deadlineMs: 1_000 }, running: 1 });
+  const [node] = world.nodes;
+  if (node === undefined) throw new Error("one node");
+  node.pipeline.offer(vote(world.cluster, 0, "tx", 7));
+  await world.clock.advance(500);
+  node.fault = (operation) => (operation === "silence" ? { failBefore: true } : null);
+  await world.clock.advance(5_000);
+  expect(commits()).toBe(0);
+  node.fault = () => null;
+  await world.clock.advance(1_000);
+  expect(commits()).toBe(1);
+});
