@@ -1,8 +1,8 @@
 import { createPrivateKey, createPublicKey, sign, verify } from "node:crypto";
 import {
   type ClusterId,
-  type DecideContext,
   DEFAULT_PROTOCOL_CONFIG,
+  type DecideContext,
   decide,
   hash,
   makeTrusteeSet,
