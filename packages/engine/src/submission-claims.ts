@@ -116,7 +116,10 @@ export class SubmissionClaims {
       } catch (error) {
         if (options.signal.aborted) return;
         logger.warn("claiming failed, it is tried again", { error });
-        await clock.sleep(Math.min(5_000, 100 * 2 ** Math.min(failures++, 6)), options);
+        // An abort ends the wait early, and then the loop.
+        await clock
+          .sleep(Math.min(5_000, 100 * 2 ** Math.min(failures++, 6)), options)
+          .catch(() => {});
       }
     }
   }
