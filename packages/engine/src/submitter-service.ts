@@ -157,7 +157,7 @@ export class SubmitterService {
         open.push(txId);
       }
       const last = page.at(-1);
-      if (last === undefined || page.length < 1_000) return open;
+      if (last === undefined) return open;
       after = last.txId;
     }
   }

@@ -280,7 +280,7 @@ export class TrusteeNode {
       for (const tx of page)
         if (!isSettled(tx.status)) this.view.noteExisting(tx.txId, tx.status, tx.record);
       const last = page.at(-1);
-      if (last === undefined || page.length < 1_000) return;
+      if (last === undefined) return;
       after = last.txId;
     }
   }

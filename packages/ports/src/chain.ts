@@ -132,7 +132,7 @@ export interface Chain extends Lifecycle {
   ): Promise<{ readonly gasLimit: bigint }>;
   /** Sends raw bytes to every endpoint. Never rejects for what an endpoint answers. Sending again is harmless. */
   send(raw: Uint8Array, options?: AbortOptions): Promise<SendOutcome>;
-  /** Calls back at each new head, until aborted. Heads may be skipped; never called concurrently. */
+  /** Calls back at each new head; resolves when aborted. Heads may be skipped; never called concurrently. */
   watchHeads(
     onHead: (head: BlockRef) => void | Promise<void>,
     options: AbortOptions,

@@ -136,7 +136,7 @@ export interface TallyStore extends Lifecycle {
     readonly revision: bigint;
     readonly bans: ReadonlyMap<PeerId, StandaloneViolation["ban"]>;
   }>;
-  /** Transactions that have a status, oldest page first; `after` continues. Bounded pages, one revision each. */
+  /** Transactions that have a status, in the order in which they opened; `after` continues. A page may be shorter than `limit`: only an empty one is the end. */
   listTransactions(
     page: { readonly after: TxId | null; readonly limit: number },
     options?: AbortOptions,
@@ -152,7 +152,7 @@ export interface TallyStore extends Lifecycle {
   revision(options?: AbortOptions): Promise<bigint>;
   /**
    * Calls back with every change set after `after`, in revision order, none missing and none twice,
-   * over reconnects; until aborted. Calls are sequential: the next waits for the callback's promise.
+   * over reconnects; resolves when aborted. Calls are sequential: the next waits for the callback's promise.
    * Rejects with StoreError CORRUPT when `after` was compacted away.
    */
   watch(
