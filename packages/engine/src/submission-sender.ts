@@ -166,7 +166,34 @@ export class SubmissionSender {
       if (count <= slot.nonce) await this.#resend(slot, headNumber, options);
       // The nonce is used and no receipt of ours is there: either the endpoint lags or another
       // transaction took it. Only finality tells, so nothing is done before.
+      else if (final !== null) await this.#foreign(slot, final.number, options);
     }
+  }
+
+  /** Somebody else's transaction has this nonce for good: what it was to record is queued again. */
+  async #foreign(
+    slot: Slot,
+    finalNumber: bigint,
+    options: { readonly signal: AbortSignal },
+  ): Promise<void> {
+    const { submissions, chain, signer, logger } = this.#deps;
+    const used = await chain.transactionCount(signer.address, finalNumber, options);
+    // The receipt is asked for once more: it may have come since, and says more than a count.
+    if (used <= slot.nonce || (await this.#receipt(slot, options)) !== null) return;
+    const items = await Promise.all(
+      slot.items.map(async ({ txId, value }): Promise<FinalizedItem> => {
+        const record = await chain.recordOf(txId, finalNumber, options);
+        const contradicted = record !== null && record.value !== value;
+        return { txId, outcome: contradicted ? "quarantine" : "requeue", txHash: null };
+      }),
+    );
+    const final = { state: "FINALIZED_FOREIGN", blockNumber: finalNumber, items } as const;
+    this.#fence(await submissions.markFinalized(this.#lease, slot.nonce, final, options));
+    this.#sentAtHead.delete(slot.nonce);
+    logger.error("another transaction used the submitter's nonce", {
+      nonce: slot.nonce.toString(),
+      items: items.length,
+    });
   }
 
   async #receipt(slot: Slot, options: { readonly signal: AbortSignal }) {
