@@ -29,7 +29,8 @@ export function buildProgram(context: CommandContext): Command {
       `
 Examples:
   quorate dev up --detach            a whole cluster on this machine
-  quorate vote tx-1 42 --wait        vote through its first node
+  quorate vote tx-1 42               vote through its first node
+  quorate tx tx-1                    what became of it
   quorate demo                       seven scenarios, honest and Byzantine
   quorate cluster create --trustees 5 --threshold 4 --out my-cluster
 

@@ -20,6 +20,7 @@ import {
   writeCluster,
 } from "@quorate/localcluster";
 import { createLogger, systemClock } from "@quorate/telemetry";
+import { COMMAND } from "../command-name.ts";
 import { CliError, EXIT, usageError, usageErrors } from "../failure.ts";
 import { jsonDocument, type Terminal } from "../terminal.ts";
 
@@ -147,14 +148,14 @@ function nextSteps(
 ): string {
   const config = join(out, "submitter", "submitter.json");
   const steps = [
-    `quorate cluster init ${join(out, "cluster.json")} --etcd ${etcd.join(",")}`,
+    `${COMMAND} cluster init ${join(out, "cluster.json")} --etcd ${etcd.join(",")}`,
     ...(contract === null
       ? [
-          `quorate cluster deploy-contract --rpc ${rpc[0]} --key-file YOUR.key --submitter ${submitter} --update ${config}`,
+          `${COMMAND} cluster deploy-contract --rpc ${rpc[0]} --key-file YOUR.key --submitter ${submitter} --update ${config}`,
         ]
       : []),
-    `quorate node --config ${join(out, "trustee-1", "node.json")}`,
-    `quorate submitter --config ${config}`,
+    `${COMMAND} node --config ${join(out, "trustee-1", "node.json")}`,
+    `${COMMAND} submitter --config ${config}`,
   ];
   return ["", "Next:", ...steps.map((step) => `  ${step}`)].join("\n");
 }

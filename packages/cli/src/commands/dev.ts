@@ -28,7 +28,7 @@ export function addDevCommands(program: Command, { terminal, done }: CommandCont
 Examples:
   quorate dev up
   quorate dev up --trustees 7 --threshold 5 --etcd 3 --detach
-  quorate vote tx-1 42 --wait`,
+  quorate vote tx-1 42 --node http://127.0.0.1:7702`,
     )
     .action(
       done(async (options: DevUpOptions) =>

@@ -6,6 +6,7 @@ import {
   type TransactionView,
 } from "@quorate/localcluster/client";
 import type { Command } from "commander";
+import { COMMAND } from "../command-name.ts";
 import type { CommandContext } from "../context.ts";
 import { CliError, EXIT, usageErrors } from "../failure.ts";
 import { httpUrl, nodeUrlFrom, wholeNumber } from "../options.ts";
@@ -75,7 +76,7 @@ async function vote(
   if (options.wait !== true) {
     if (options.json === true) terminal.data(jsonDocument(receipt));
     else if (receipt.outcome === "PENDING")
-      terminal.data(`${line} (published, not recorded yet; ask again with: quorate tx ${txId})`);
+      terminal.data(`${line} (published, not recorded yet; ask again with: ${COMMAND} tx ${txId})`);
     else terminal.data(`${line}, status ${receipt.status ?? "unknown"}`);
     return EXIT.ok;
   }

@@ -1,6 +1,7 @@
 import { connect } from "node:net";
 import { resolve } from "node:path";
 import { readReadiness } from "@quorate/localcluster";
+import { COMMAND } from "../command-name.ts";
 import { CliError, EXIT } from "../failure.ts";
 import { table } from "../render/table.ts";
 import { jsonDocument, type Terminal } from "../terminal.ts";
@@ -20,7 +21,7 @@ export async function devStatus({ dir, json }: DevTarget, terminal: Terminal): P
   const directory = resolve(dir);
   const state = await runningState(directory);
   if (state === null)
-    throw new CliError(`no cluster runs in ${directory}; start one with: quorate dev up`);
+    throw new CliError(`no cluster runs in ${directory}; start one with: ${COMMAND} dev up`);
   const components = await Promise.all(
     state.components.map(async (component) => ({ component, health: await probe(component) })),
   );

@@ -1,3 +1,4 @@
+import { COMMAND } from "../command-name.ts";
 import { fields } from "../render/table.ts";
 import type { Style } from "../terminal.ts";
 import type { DevSummary } from "./state.ts";
@@ -6,7 +7,7 @@ import type { DevSummary } from "./state.ts";
 export function renderSummary(summary: DevSummary, style: Style): string {
   const { clusterId, nodes, threshold, etcd, postgres, chain } = summary;
   const search = encodeURIComponent(`-csearch_path=${postgres.schema}`);
-  const first = nodes[0]?.url ?? "";
+  const urls = nodes.map((node) => node.url).join(" ");
   const lines = [
     style.bold(`cluster ${clusterId} is ready: ${threshold} of ${nodes.length} trustees`),
     "",
@@ -21,8 +22,8 @@ export function renderSummary(summary: DevSummary, style: Style): string {
     ]),
     "",
     style.bold("Try:"),
-    `  quorate vote tx-1 42 --node ${first} --wait`,
-    `  curl -s ${first}/v1/status`,
+    `  for node in ${urls}; do ${COMMAND} vote tx-1 42 --node $node; done`,
+    `  ${COMMAND} tx tx-1 --node ${nodes[0]?.url}`,
     `  ETCDCTL_API=3 ${etcd.etcdctl ?? "etcdctl"} --endpoints=${etcd.endpoints.join(",")} get --prefix /quorate/${clusterId}/`,
     `  ${postgres.psql ?? "psql"} '${postgres.url}?options=${search}' -c 'SELECT * FROM blockchain_submissions'`,
   ];

@@ -3,6 +3,7 @@ import { mkdir, open } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { thresholdProblems } from "@quorate/core";
+import { COMMAND } from "../command-name.ts";
 import { CliError, EXIT, usageErrors } from "../failure.ts";
 import { jsonDocument, type Terminal } from "../terminal.ts";
 import { isAlive } from "./process-ref.ts";
@@ -31,7 +32,7 @@ export async function devUp(options: DevUpOptions, terminal: Terminal): Promise<
   const running = await runningState(directory);
   if (running !== null)
     throw new CliError(
-      `a cluster runs in ${directory} already (${running.phase}, supervisor ${running.supervisor.pid}); stop it with: quorate dev down --dir ${options.dir}`,
+      `a cluster runs in ${directory} already (${running.phase}, supervisor ${running.supervisor.pid}); stop it with: ${COMMAND} dev down --dir ${options.dir}`,
     );
   if (options.detach === true) return await detach(options, directory, terminal);
   return await supervise(
@@ -76,7 +77,7 @@ async function detach(
   if (options.json === true)
     terminal.data(jsonDocument({ ...state.summary, supervisorPid: state.supervisor.pid }));
   else terminal.data(renderSummary(state.summary, terminal.dataStyle));
-  terminal.note(terminal.style.dim(`\nstop it with: quorate dev down --dir ${options.dir}`));
+  terminal.note(terminal.style.dim(`\nstop it with: ${COMMAND} dev down --dir ${options.dir}`));
   return EXIT.ok;
 }
 
