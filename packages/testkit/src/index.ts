@@ -30,6 +30,13 @@ export {
   type SubmissionStoreWorld,
 } from "./contracts/submission-store.contract.ts";
 export {
+  castVotes,
+  TallyFixture,
+  type TallyWorld,
+  tallyStoreContract,
+  testClusterId,
+} from "./contracts/tally-store.contract.ts";
+export {
   type AuditRecords,
   createMemoryAuditLog,
   type MemoryAuditLog,
