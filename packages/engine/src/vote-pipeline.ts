@@ -90,12 +90,19 @@ const WINDOW_MS_MAX = 100;
 /** Beyond it an owner counts as gone, however slow everything is. */
 const STAGGER_MS_MAX = 5_000;
 
-/** Exponential moving average over about the last twenty values. */
+/** A moving average that is quick to see trouble and slow to believe it is over. */
 class MovingAverage {
   value = 0;
   add(sample: number): void {
-    this.value += (sample - this.value) / 20;
+    this.value += (sample - this.value) / (sample > this.value ? 5 : 50);
   }
+}
+
+/** A place in a rank's queue. */
+interface Queued {
+  readonly tx: PendingTx;
+  /** When it comes to be looked at; the transaction itself may have been put off since. */
+  readonly dueMs: number;
 }
 
 /** One transaction's part in one round trip. */
@@ -123,7 +130,7 @@ export class VotePipeline {
   readonly #deps: PipelineDependencies;
   readonly #pending = new Map<TxId, PendingTx>();
   /** One queue a rank: within it transactions come due in the order in which they came. */
-  readonly #queues: PendingTx[][] = [];
+  readonly #queues: Queued[][] = [];
   readonly #stopping = new AbortController();
   readonly #retries = new Set<() => void>();
   #config: ClusterConfig;
@@ -189,6 +196,8 @@ export class VotePipeline {
     }
     const tx = this.#pendingTx(txId);
     const sinceMs = this.#deps.clock.monotonicMs();
+    // A backup gives each vote its time: the owner may be at work on the earlier ones.
+    if (tx.rank > 0) tx.dueMs = sinceMs + this.#windowMs() + tx.rank * this.#staggerMs();
     tx.votes.push({ vote, sinceMs, waiters: waiter === null ? [] : [waiter] });
     this.#count(1);
     if (tx.rank === 0 && !tx.inFlight && this.#hasAllVotes(tx)) {
@@ -272,7 +281,7 @@ export class VotePipeline {
 
   #enqueue(tx: PendingTx, rank: number): void {
     while (this.#queues.length <= rank) this.#queues.push([]);
-    this.#queues[rank]?.push(tx);
+    this.#queues[rank]?.push({ tx, dueMs: tx.dueMs });
     this.#arm(tx.dueMs);
   }
 
@@ -316,14 +325,11 @@ export class VotePipeline {
     }
     for (const queue of this.#queues) {
       let taken = 0;
-      for (const tx of queue) {
-        if (batch.length >= this.#options.batchMax || tx.dueMs > now) break;
+      for (const { tx, dueMs } of queue) {
+        if (batch.length >= this.#options.batchMax || dueMs > now) break;
         taken++;
-        // Recorded meanwhile by somebody else: its entry here is stale.
-        if (this.#pending.get(tx.txId) !== tx || tx.inFlight) continue;
-        // Marked at once: a transaction that stands twice in the queues must not be twice in a batch.
-        tx.inFlight = true;
-        batch.push(tx);
+        if (tx.dueMs <= now) this.#takeInto(batch, tx);
+        else if (this.#pending.get(tx.txId) === tx) queue.push({ tx, dueMs: tx.dueMs });
       }
       if (taken > 0) queue.splice(0, taken);
     }
@@ -469,6 +475,9 @@ export class VotePipeline {
       if (outcome === undefined) continue;
       if (outcome.kind === "RECORDED")
         metrics.recordLatency.observe({}, (clock.monotonicMs() - pending.sinceMs) / 1_000);
+      // This backup's turn came too early: the vote was being recorded by another.
+      else if (outcome.kind === "DUPLICATE" && tx.rank > 0)
+        this.#othersMs.add(clock.monotonicMs() - pending.sinceMs);
       this.#settle(tx, pending, outcome.kind === "DUPLICATE" ? { kind: "RECORDED" } : outcome);
     }
     if (judged) tx.deadlinePassed = false;
@@ -499,7 +508,7 @@ export class VotePipeline {
       this.#retries.delete(cancel);
       if (this.#pending.get(tx.txId) !== tx) return;
       this.#queues[0] ??= [];
-      this.#queues[0].unshift(tx);
+      this.#queues[0].unshift({ tx, dueMs: tx.dueMs });
       this.#flush();
     });
     this.#retries.add(cancel);
