@@ -84,7 +84,7 @@ export function loadSettings<Schema extends z.ZodType>(
     else give(setting, text, `--set ${path}`);
   }
   const parsed = request.schema.safeParse(tree);
-  if (!parsed.success) problems.push(...fromZod(parsed.error, sources, request.file));
+  if (!parsed.success) problems.push(...fromZod(parsed.error, sources, request));
   if (!parsed.success || problems.length > 0) return err(unique(problems));
   return ok(parsed.data);
 }
@@ -148,7 +148,7 @@ function put(tree: Tree, path: string, value: unknown): void {
 function fromZod(
   error: z.ZodError,
   sources: ReadonlyMap<string, string>,
-  file: string | null,
+  { settings, file }: Pick<LoadRequest<z.ZodType>, "settings" | "file">,
 ): Problem[] {
   return error.issues.flatMap((issue) => {
     const path = issue.path.join(".");
@@ -165,10 +165,18 @@ function fromZod(
       {
         path,
         source: source ?? file ?? "configuration",
-        message: missing ? `is missing (also settable by ${envNameOf(path)})` : issue.message,
+        message: missing ? missingMessage(path, settings) : issue.message,
       },
     ];
   });
+}
+
+/** A whole group may be missing; then its settings are named, for a group has no variable of its own. */
+function missingMessage(path: string, settings: readonly Setting[]): string {
+  const names = settings
+    .filter((s) => s.path === path || s.path.startsWith(`${path}.`))
+    .map((s) => envNameOf(s.path));
+  return names.length === 0 ? "is missing" : `is missing (also settable by ${names.join(", ")})`;
 }
 
 function unique(problems: readonly Problem[]): readonly Problem[] {
