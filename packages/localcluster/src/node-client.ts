@@ -149,7 +149,7 @@ async function call(
   path: string,
   options: AbortOptions & { readonly body?: object; readonly waitMs?: number },
 ): Promise<unknown> {
-  const timeout = AbortSignal.timeout((options.waitMs ?? 0) + GRACE_MS);
+  const timeout = AbortSignal.timeout(Math.ceil((options.waitMs ?? 0) + GRACE_MS));
   const { signal, body } = options;
   let response: Response;
   let text: string;

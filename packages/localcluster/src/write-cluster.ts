@@ -27,10 +27,12 @@ export async function writeCluster(
       await mkdir(dirname(path), { recursive: true });
       await writeFile(path, file.content, { flag: "wx", mode: file.secret ? 0o600 : 0o644 });
     }
-    await rename(unfinished, target);
+    await rename(unfinished, target).catch((error: unknown) => {
+      // Somebody filled it since it was looked at.
+      throw ["ENOTEMPTY", "EEXIST"].includes(codeOf(error) ?? "") ? notEmpty(target) : error;
+    });
   } catch (error) {
     await rm(unfinished, { recursive: true, force: true });
-    if (codeOf(error) === "ENOTEMPTY" || codeOf(error) === "EEXIST") throw notEmpty(target);
     throw error;
   }
 }

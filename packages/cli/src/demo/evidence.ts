@@ -18,6 +18,8 @@ export interface Evidence {
   };
   readonly etcd: {
     readonly status: string | null;
+    /** Of the decision record. */
+    readonly value: string | null;
     readonly reason: string | null;
     /** Counter keys: value to count. */
     readonly counts: Readonly<Record<string, number>>;
@@ -25,6 +27,9 @@ export interface Evidence {
     readonly votes: Readonly<Record<string, number>>;
     readonly banned: readonly string[];
     readonly violations: readonly string[];
+    /** `/config/threshold` and `/config/total_nodes`, as the words they are. */
+    readonly threshold: string | null;
+    readonly totalNodes: string | null;
     readonly keys: number;
   };
   readonly postgres: {
@@ -117,6 +122,7 @@ async function readEtcd({ servers, cluster, txId, signal }: Place): Promise<Evid
     );
   const only = (path: string): string | null =>
     entries.find(({ key }) => key === root + path)?.value ?? null;
+  const record = only(`transactions/${txId}`) ?? "{}";
   const votes: Record<string, number> = {};
   for (const [, json] of under(`votes/${txId}/`)) {
     const value = fieldOf(json, "value") ?? "unreadable";
@@ -126,13 +132,16 @@ async function readEtcd({ servers, cluster, txId, signal }: Place): Promise<Evid
     cluster.set.trustees.find((t) => t.peerId === peer)?.nodeId ?? peer;
   return {
     status: only(`transaction_status/${txId}`),
-    reason: fieldOf(only(`transactions/${txId}`) ?? "{}", "reason"),
+    value: fieldOf(record, "value"),
+    reason: fieldOf(record, "reason"),
     counts: Object.fromEntries(
       under(`vote_counts/${txId}/`).map(([value, count]) => [value, Number(count)]),
     ),
     votes,
     banned: under("banned/").map(([peer]) => nameOf(peer)),
     violations: under(`violations/${txId}/`).map(([path]) => path.split("/")[1] ?? path),
+    threshold: only("config/threshold"),
+    totalNodes: only("config/total_nodes"),
     keys: entries.length,
   };
 }

@@ -1,5 +1,5 @@
 import type { Evidence } from "./evidence.ts";
-import type { Expectation } from "./scenarios.ts";
+import { type Expectation, THRESHOLD, TRUSTEES } from "./scenarios.ts";
 
 /** Everything in which the evidence differs from what must be; empty when the scenario ended as it must. */
 export function deviations(expected: Expectation, found: Evidence): readonly string[] {
@@ -15,6 +15,9 @@ export function deviations(expected: Expectation, found: Evidence): readonly str
   check("the number of its events for this transaction", onChain, chain.events);
   check("the number of its events at all", onChain, chain.eventsOfAll);
   check("etcd's status", expected.status, etcd.status);
+  check("the decided value", expected.onChain, etcd.value);
+  check("etcd's threshold", String(THRESHOLD), etcd.threshold);
+  check("etcd's total_nodes", String(TRUSTEES), etcd.totalNodes);
   check("the abort reason", expected.reason, etcd.reason);
   check("the recorded votes", expected.votes, etcd.votes);
   check("the vote counters", expected.votes, etcd.counts);

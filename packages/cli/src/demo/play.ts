@@ -105,7 +105,7 @@ function resultOf(
     name,
     txId,
     status: isStatus(status) ? status : null,
-    value: status === "CONFIRMED" ? (Object.keys(etcd.counts)[0] ?? null) : null,
+    value: etcd.value,
     onChainValue: chain.value,
     chainTxHash: chain.txHash,
     banned: etcd.banned,

@@ -1,0 +1,90 @@
+import { once } from "node:events";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { afterEach, expect, test } from "vitest";
+import { createNodeClient } from "./node-client.ts";
+
+let server: Server | null = null;
+
+afterEach(() => {
+  server?.closeAllConnections();
+  server?.close();
+  server = null;
+});
+
+/** A server that gives every request the same answer and keeps what it was asked. */
+async function answering(status: number, body: string): Promise<{ url: string; asked: string[] }> {
+  const asked: string[] = [];
+  const started = createServer((request, response) => {
+    let sent = "";
+    request.on("data", (chunk: Buffer) => {
+      sent += chunk.toString();
+    });
+    request.on("end", () => {
+      asked.push(`${request.method} ${request.url} ${sent}`.trim());
+      response.writeHead(status, { "content-type": "application/json" }).end(body);
+    });
+  });
+  server = started;
+  started.listen(0, "127.0.0.1");
+  await once(started, "listening");
+  const { port } = started.address() as AddressInfo;
+  return { url: `http://127.0.0.1:${port}`, asked };
+}
+
+test("a vote is sent as decimal text, and what the node says comes back", async () => {
+  const receipt = {
+    txId: "tx",
+    nodeId: "n",
+    value: "7",
+    outcome: "RECORDED",
+    status: "COLLECTING",
+  };
+  const { url, asked } = await answering(200, JSON.stringify(receipt));
+  expect(await createNodeClient(`${url}/`).vote("tx", "7")).toEqual(receipt);
+  expect(asked).toEqual(['POST /v1/votes {"txId":"tx","value":"7"}']);
+});
+
+test("a refusal keeps the node's code, message and HTTP status", async () => {
+  const { url } = await answering(409, '{"error":{"code":"ALREADY_VOTED","message":"voted 1"}}');
+  await expect(createNodeClient(url).vote("tx", "7")).rejects.toMatchObject({
+    name: "NodeApiError",
+    code: "ALREADY_VOTED",
+    message: "voted 1",
+    httpStatus: 409,
+    retryable: false,
+  });
+});
+
+test("a transaction nobody voted on is null, not an error", async () => {
+  const { url, asked } = await answering(404, '{"error":{"code":"TX_UNKNOWN","message":"no"}}');
+  const client = createNodeClient(url);
+  expect(await client.transaction("a:b")).toBeNull();
+  expect(await client.transaction("tx", { until: ["CONFIRMED"], timeoutMs: 10.4 })).toBeNull();
+  expect(asked).toEqual([
+    "GET /v1/transactions/a%3Ab",
+    "GET /v1/transactions/tx?wait=CONFIRMED&timeoutMs=10",
+  ]);
+});
+
+test.each([
+  [200, "<html>"],
+  [200, "{}"],
+  [500, "oops"],
+  [404, '{"message":"Not Found"}'],
+])("whatever else answers (%i %s) is said not to be a node", async (status, body) => {
+  const { url } = await answering(status, body);
+  await expect(createNodeClient(url).status()).rejects.toMatchObject({ code: "NOT_A_NODE" });
+});
+
+test("a closed port is named, with the reason", async () => {
+  const { url } = await answering(200, "{}");
+  server?.close();
+  server?.closeAllConnections();
+  server = null;
+  await expect(createNodeClient(url).status()).rejects.toMatchObject({
+    code: "UNREACHABLE",
+    message: `no node answers at ${url}: the connection is refused`,
+    retryable: true,
+  });
+});
