@@ -14,6 +14,7 @@ import {
   type ReadyReport,
   systemClock,
 } from "@quorate/telemetry";
+import { emptyAcceptQueue } from "./empty-accept-queue.ts";
 import { readSeed } from "./read-seed.ts";
 import { addRoutes } from "./routes.ts";
 import { createVoteJournal } from "./vote-journal.ts";
@@ -98,6 +99,7 @@ export function composeNode(settings: NodeSettings, file: string | null, version
     stop: async (options?: AbortOptions) => {
       // Votes first: a request in flight gets its answer while the pipeline still works.
       await node.stop(options ?? {});
+      await emptyAcceptQueue(server.app.server, { clock });
       await server.stop(options);
       await tracing.shutdown();
     },
