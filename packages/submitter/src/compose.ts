@@ -4,7 +4,7 @@ import { createEvmChain, createLocalSigner, loadKeyFile } from "@quorate/chain-e
 import { LIMITS, parseTxId } from "@quorate/core";
 import { createEd25519 } from "@quorate/crypto-sodium";
 import { type Check, SubmitterService } from "@quorate/engine";
-import type { AbortOptions, Lifecycle } from "@quorate/ports";
+import { type AbortOptions, type Lifecycle, StoreError } from "@quorate/ports";
 import { pathBeside, type SubmitterSettings } from "@quorate/settings";
 import { createEtcdTallyStore } from "@quorate/store-etcd";
 import {
@@ -136,7 +136,11 @@ export async function composeSubmitter(
     fatal: fatal.promise,
     start: async (options?: AbortOptions) => {
       await tracing.start();
-      await migrate({ url: settings.postgres.url, schema, logger, ...options });
+      await migrate({ url: settings.postgres.url, schema, logger, ...options }).catch(
+        (error: unknown) => {
+          throw namingPostgres(error, settings.postgres.url);
+        },
+      );
       await service.start(options ?? {});
       await server.start(options);
       logger.info("api listening", { ...server.address() });
@@ -154,4 +158,12 @@ export async function composeSubmitter(
 function readyReport(checks: readonly Check[]): ReadyReport {
   const reasons = checks.filter((c) => !c.ok).map((c) => `${c.name}: ${c.detail}`);
   return reasons.length === 0 ? { ready: true, checks } : { ready: false, reasons, checks };
+}
+
+/** A failed connection names no server by itself. The URL's password stays out. */
+function namingPostgres(error: unknown, url: string): unknown {
+  if (!(error instanceof StoreError)) return error;
+  const { code, message, retryable } = error;
+  const where = `PostgreSQL at ${new URL(url).host}`;
+  return new StoreError(code, `${where}: ${message}`, { retryable, cause: error });
 }
