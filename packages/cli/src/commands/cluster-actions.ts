@@ -113,7 +113,7 @@ export async function createClusterAction(
   terminal.data(
     [
       `${options.out}: cluster ${clusterId}, ${options.threshold} of ${options.trustees} trustees`,
-      `tolerates f = ${specified}; safety: ${safety} liars, liveness: ${liveness} absent`,
+      `tolerates f = ${specified} as specified; safety ${safety} (liars), liveness ${liveness} (absent)`,
       `submitter account: ${submitterAddress}`,
     ].join("\n"),
   );
@@ -191,6 +191,8 @@ export async function deployContractAction(
   const submitter = parseEvmAddress(options.submitter);
   if (!submitter.ok) throw usageError(submitter.error.message);
   const deployerKey = await loadKeyFile(options.keyFile);
+  // Before the deployment: a contract that nobody wrote down is money spent for nothing.
+  const update = options.update === undefined ? null : await openConfig(options.update);
   const chainId = options.chainId ?? (await chainIdOf(options.rpc));
   terminal.note(`deploying to chain ${chainId} and waiting for a block…`);
   const deployed = await deployRecorder(
@@ -200,7 +202,7 @@ export async function deployContractAction(
       logger: createLogger({ level: "warn", pretty: false, destination: "stderr" }),
     },
   );
-  if (options.update !== undefined) await writeContractInto(options.update, deployed.address);
+  await update?.(deployed.address);
   if (options.json === true) terminal.data(jsonDocument({ chainId, ...deployed }));
   else terminal.data(deployed.address);
   return EXIT.ok;
@@ -224,24 +226,27 @@ async function chainIdOf(rpcUrl: string): Promise<number> {
   throw new CliError(`what answers at ${where} is not an EVM endpoint`);
 }
 
-/** Whole or not at all: a submitter may be reading the file. */
-async function writeContractInto(file: string, contractAddress: EvmAddress): Promise<void> {
-  let config: unknown;
+/** Reads a submitter's configuration and gives back what writes the contract's address into it. */
+async function openConfig(file: string): Promise<(contract: EvmAddress) => Promise<void>> {
+  let config: unknown = null;
   try {
     config = JSON.parse(await readFile(file, "utf8"));
   } catch (cause) {
     throw new CliError(
-      `the contract is deployed at ${contractAddress}, but ${file} can't be read to write it there`,
-      { cause },
+      `${file} can't be read as a submitter's configuration; nothing was deployed`,
+      {
+        cause,
+      },
     );
   }
-  const chain =
-    typeof config === "object" && config !== null && "chain" in config ? config.chain : null;
-  const base = typeof config === "object" && config !== null ? config : {};
-  const updated = {
-    ...base,
-    chain: { ...(typeof chain === "object" ? chain : {}), contractAddress },
+  if (typeof config !== "object" || config === null)
+    throw new CliError(`${file} is not a submitter's configuration; nothing was deployed`);
+  const base = config;
+  const chain = "chain" in base && typeof base.chain === "object" ? base.chain : {};
+  return async (contractAddress) => {
+    const updated = { ...base, chain: { ...chain, contractAddress } };
+    // Whole or not at all: a submitter may be reading the file.
+    await writeFile(`${file}.new`, `${JSON.stringify(updated, null, 2)}\n`);
+    await rename(`${file}.new`, file);
   };
-  await writeFile(`${file}.new`, `${JSON.stringify(updated, null, 2)}\n`);
-  await rename(`${file}.new`, file);
 }

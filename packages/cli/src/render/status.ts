@@ -9,7 +9,7 @@ export function renderStatus(status: NodeStatus, style: Style): string {
     ["node", `${style.bold(status.nodeId)} (${status.peerId})`],
     ["cluster", `${status.clusterId}, epoch ${status.epoch}`],
     ["threshold", `${status.threshold} of ${status.totalNodes}`],
-    ["tolerates", `f = ${specified}; safety ${safety} liars, liveness ${liveness} absent`],
+    ["tolerates", `f = ${specified} as specified; safety ${safety}, liveness ${liveness}`],
     ["version", status.version],
     ["ready", status.ready ? style.good("yes") : style.bad("no")],
     ["open", `${status.openTransactions} transactions, ${status.pendingVotes} pending votes`],
