@@ -147,6 +147,20 @@ describe("[rule 3] t identical votes and no dissent", () => {
     expect(s.snapshot().record).toMatchObject({ excluded: ["node-005"], unanimous: true });
   });
 
+  it("are not unanimous because a trustee voted who was not waited for: one who was is missing", () => {
+    const s = five({ threshold: 3, profile: "strict" });
+    s.castIn("earlier", [0, 1], [1, 1], [2, 1], [3, 1]);
+    s.deadline("earlier");
+    expect(s.bans()).toEqual(["4 SILENT_FAILURE OPINION"]);
+    s.cast([0, 1], [1, 1]);
+    // An operator lifts the ban while the transaction is open.
+    s.fold.bans.clear();
+    s.cast([2, 1], [4, 1]);
+    expect(s.snapshot().record).toMatchObject({ excluded: ["node-005"], unanimous: false });
+    s.cast([3, 1]);
+    expect(s.snapshot().record?.unanimous).toBe(true);
+  });
+
   it("are not unanimous with an equivocator among them", () => {
     const s = five({ threshold: 3, ...quarantine });
     s.cast([0, 1], [1, 1], [2, 1], [3, 1], [4, 1]);

@@ -86,18 +86,13 @@ describe("Merkle tree", () => {
   });
 
   it("never takes an inner node for a leaf", () => {
-    const [a, b, c, d] = leavesOf(4).map(leafHash) as [
-      Uint8Array,
-      Uint8Array,
-      Uint8Array,
-      Uint8Array,
-    ];
-    const root = bytesToHex(merkleRoot([a, b, c, d]));
-    const right = hash(Uint8Array.of(1), c, d);
-    // The two leaf hashes joined are what the inner node hashes: as a "leaf" of a tree of two they would lead to the root.
-    const joined = concatBytes(a, b);
-    expect(rootHex(joined, 0, 2, [right])).not.toBe(root);
-    expect(rootHex(concatBytes(Uint8Array.of(1), joined), 0, 2, [right])).not.toBe(root);
+    const { leaves, root, paths } = treeOf(4);
+    const joined = concatBytes(...leaves.slice(0, 2).map(leafHash));
+    // What the left inner node hashes, put forward as a leaf: two siblings higher it would lead to the root.
+    const right = (paths[0] ?? []).slice(1);
+    expect(right).toHaveLength(1);
+    expect(rootHex(joined, 0, 2, right)).not.toBe(root);
+    expect(rootHex(concatBytes(Uint8Array.of(1), joined), 0, 2, right)).not.toBe(root);
   });
 
   it("has a root that depends on order and number", () => {
