@@ -8,11 +8,11 @@ import {
   unwrap,
   voteToJson,
 } from "@quorate/core";
+import { TallyFixture, testClusterId, txIdOf } from "@quorate/testkit";
 import type { ITxnRequest } from "etcd3";
 import { expect, test } from "vitest";
 import { planCommit, splitCommits } from "./commit-plan.ts";
 import { keysOf } from "./keys.ts";
-import { TallyFixture, testClusterId, txIdOf } from "./testing/contract.ts";
 import { writeVote } from "./values.ts";
 
 const CLUSTER = testClusterId("plan");

@@ -13,11 +13,11 @@ import {
 } from "@quorate/core";
 import { type EtcdCluster, startEtcd } from "@quorate/devkit";
 import type { TallyStore, TxCommit, VersionedSnapshot } from "@quorate/ports";
+import * as contract from "@quorate/testkit";
 import { Etcd3 } from "etcd3";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createEtcdTallyStore, type EtcdTallyStore } from "./etcd-tally-store.ts";
 import { keysOf } from "./keys.ts";
-import * as contract from "./testing/contract.ts";
 import { realClock, recordingLogger } from "./testing/real-parts.ts";
 
 const WRITERS = 5;

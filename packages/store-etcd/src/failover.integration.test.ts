@@ -3,11 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DEFAULT_PROTOCOL_CONFIG, decide, parseValue, unwrap } from "@quorate/core";
 import { type EtcdCluster, freePort, startEtcd } from "@quorate/devkit";
+import * as contract from "@quorate/testkit";
 import { Etcd3 } from "etcd3";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createEtcdTallyStore, type EtcdTallyStore } from "./etcd-tally-store.ts";
 import { keysOf } from "./keys.ts";
-import * as contract from "./testing/contract.ts";
 import { type LogLine, realClock, recordingLogger } from "./testing/real-parts.ts";
 
 const SEVEN = unwrap(parseValue(7n));

@@ -1,7 +1,7 @@
 import { LIMITS, parseNodeId, parsePeerId, parseValue, unwrap } from "@quorate/core";
+import { testClusterId, txIdOf } from "@quorate/testkit";
 import { expect, test } from "vitest";
 import { keysOf, parseKey } from "./keys.ts";
-import { testClusterId, txIdOf } from "./testing/contract.ts";
 
 const KEYS = keysOf(testClusterId("c1"));
 const TX = txIdOf("tx:1.a_b-c");

@@ -2,12 +2,12 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type EtcdCluster, startEtcd } from "@quorate/devkit";
+import * as contract from "@quorate/testkit";
 import { Etcd3 } from "etcd3";
 import { afterAll, beforeAll } from "vitest";
 import { initRequest } from "./cluster-config.ts";
 import { createEtcdTallyStore, type EtcdTallyStore } from "./etcd-tally-store.ts";
 import { keysOf } from "./keys.ts";
-import * as contract from "./testing/contract.ts";
 import { type CuttingProxy, startCuttingProxy } from "./testing/cutting-proxy.ts";
 import { realClock, recordingLogger } from "./testing/real-parts.ts";
 

@@ -17,7 +17,6 @@ import {
   parseEpoch,
   parseEvmAddress,
   parseNodeId,
-  parseTxId,
   parseValue,
   peerIdOf,
   signFrame,
@@ -42,6 +41,7 @@ import type {
   TxCommit,
 } from "@quorate/ports";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { txIdOf } from "../builders.ts";
 
 /** One store, empty at first, as one test sees it. */
 export interface TallyWorld {
@@ -160,8 +160,6 @@ export class TallyFixture {
     return key !== undefined && verify(null, message, key, signature);
   };
 }
-
-export const txIdOf = (name: string): TxId => unwrap(parseTxId(name));
 
 /**
  * Reads, decides and commits until the votes are in, as the pipeline does.
