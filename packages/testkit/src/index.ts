@@ -25,6 +25,8 @@ export {
   votes,
 } from "./builders.ts";
 export { auditLogContract, type AuditLogWorld } from "./contracts/audit-log.contract.ts";
+export { chainContract, type ChainWorld } from "./contracts/chain.contract.ts";
+export { gossipContract, type GossipWorld } from "./contracts/gossip.contract.ts";
 export {
   submissionStoreContract,
   type SubmissionStoreWorld,

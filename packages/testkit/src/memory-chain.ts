@@ -62,6 +62,7 @@ interface PoolTransaction {
   readonly from: EvmAddress;
   readonly nonce: bigint;
   readonly gasLimit: bigint;
+  readonly valueWei: bigint;
   readonly fees: Fees;
   /** Null for somebody else's transaction: it takes the nonce and records nothing. */
   readonly items: readonly RecordItem[] | null;
@@ -79,8 +80,11 @@ function hex(bytes: Uint8Array): Hex {
   return `0x${bytesToHex(bytes)}`;
 }
 
+// What a transaction costs before it does anything.
+const INTRINSIC_GAS = 21_000n;
+
 function gasOf(items: readonly RecordItem[] | null): bigint {
-  return items === null ? 21_000n : 50_000n + 25_000n * BigInt(items.length);
+  return items === null ? INTRINSIC_GAS : 50_000n + 25_000n * BigInt(items.length);
 }
 
 /**
@@ -106,6 +110,7 @@ export class MemoryChain implements Chain {
   readonly #balances = new Map<EvmAddress, bigint>();
   readonly #watchers = new Set<() => void>();
   #branch = 0;
+  #stopped = false;
 
   constructor(options: MemoryChainOptions, dependencies: { readonly clock: Clock }) {
     this.#options = options;
@@ -141,7 +146,9 @@ export class MemoryChain implements Chain {
     const fees = { maxFeePerGasWei: GWEI, maxPriorityFeePerGasWei: 0n };
     const foreign = hex(hash(utf8(`foreign/${from}/${nonce}`)));
     this.#pool.delete(`${from}/${nonce}`);
-    this.#addBlock([{ hash: foreign, from, nonce, gasLimit: 21_000n, fees, items: null }]);
+    this.#addBlock([
+      { hash: foreign, from, nonce, gasLimit: INTRINSIC_GAS, valueWei: 0n, fees, items: null },
+    ]);
   }
 
   /** Adds blocks with what the pool holds. */
@@ -174,7 +181,11 @@ export class MemoryChain implements Chain {
     await this.#call("start", options);
   }
 
-  async stop(): Promise<void> {}
+  /** Ends the client and its watches; the chain itself goes on. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#notify();
+  }
 
   keyOf(txId: TxId): Hex {
     return hex(hash(utf8(`${this.#options.clusterId}/${txId}`)));
@@ -259,8 +270,8 @@ export class MemoryChain implements Chain {
     options.signal?.throwIfAborted();
     const { fail, loseReply, drop, delayMs } = this.#options.fault?.("send") ?? {};
     if (delayMs !== undefined) await this.#clock.sleep(delayMs, options);
-    const unreachable = { kind: "unreachable", detail: "by order" } as const;
-    if (fail === true) return unreachable;
+    const unreachable = { kind: "unreachable", detail: this.#whyUnreachable() } as const;
+    if (fail === true || this.#stopped) return unreachable;
     const transaction = decodeRaw(raw);
     await this.#options.onSend?.(raw);
     this.sent.push(transaction.hash);
@@ -274,7 +285,7 @@ export class MemoryChain implements Chain {
     { signal }: AbortOptions,
   ): Promise<void> {
     let last: Hex | null = null;
-    while (signal?.aborted !== true) {
+    while (signal?.aborted !== true && !this.#stopped) {
       const head = this.tip;
       if (head.hash !== last) {
         last = head.hash;
@@ -296,7 +307,8 @@ export class MemoryChain implements Chain {
   #accept(transaction: PoolTransaction): SendOutcome {
     const { from, nonce, fees } = transaction;
     const answer = (kind: SendOutcome["kind"]): SendOutcome => ({ kind, detail: kind });
-    if (this.#receipts.has(transaction.hash)) return answer("already-known");
+    if (transaction.gasLimit < INTRINSIC_GAS) return answer("rejected");
+    // Also for what is mined: a node looks for the same bytes only in its pool.
     if (nonce < this.#countAt(from, this.tip.number)) return answer("nonce-too-low");
     const before = this.#pool.get(`${from}/${nonce}`);
     if (before?.hash === transaction.hash) return answer("already-known");
@@ -310,8 +322,8 @@ export class MemoryChain implements Chain {
       )
     )
       return answer("underpriced");
-    if ((this.#balances.get(from) ?? 0n) < transaction.gasLimit * fees.maxFeePerGasWei)
-      return answer("insufficient-funds");
+    const cost = transaction.gasLimit * fees.maxFeePerGasWei + transaction.valueWei;
+    if ((this.#balances.get(from) ?? 0n) < cost) return answer("insufficient-funds");
     this.#pool.set(`${from}/${nonce}`, transaction);
     return answer("accepted");
   }
@@ -334,13 +346,16 @@ export class MemoryChain implements Chain {
     const blockHash = hex(hash(utf8(`${this.#branch}/${number}/${parent?.hash ?? ""}`)));
     const done = transactions.map((transaction) => {
       this.#pool.delete(`${transaction.from}/${transaction.nonce}`);
-      const gasUsed = gasOf(transaction.items);
+      const gas = gasOf(transaction.items);
+      const enough = gas <= transaction.gasLimit;
+      const gasUsed = enough ? gas : transaction.gasLimit;
       const costWei = gasUsed * BASE_FEE_WEI;
       this.fund(transaction.from, -costWei);
-      const events = (transaction.items ?? []).map((item) => this.#record(item, number));
+      const items = enough ? (transaction.items ?? []) : [];
+      const events = items.map((item) => this.#record(item, number));
       this.#receipts.set(transaction.hash, {
         hash: transaction.hash,
-        status: "success",
+        status: enough ? "success" : "reverted",
         blockNumber: number,
         blockHash,
         gasUsed,
@@ -385,8 +400,14 @@ export class MemoryChain implements Chain {
     if (delayMs !== undefined) await this.#clock.sleep(delayMs, { signal });
     else await Promise.resolve();
     signal?.throwIfAborted();
-    if (fail === true)
-      throw new ChainError("RPC_UNREACHABLE", `${operation} failed by order`, { retryable: true });
+    if (fail === true || this.#stopped) {
+      const message = `${operation} failed: ${this.#whyUnreachable()}`;
+      throw new ChainError("RPC_UNREACHABLE", message, { retryable: true });
+    }
+  }
+
+  #whyUnreachable(): string {
+    return this.#stopped ? "the chain client was stopped" : "by order";
   }
 }
 
@@ -418,6 +439,7 @@ function decodeRaw(raw: Uint8Array): PoolTransaction {
     from: unwrap(parseEvmAddress(field(body, "from"))),
     nonce: wei(body, "nonce"),
     gasLimit: wei(body, "gasLimit"),
+    valueWei: wei(body, "valueWei"),
     fees: {
       maxFeePerGasWei: wei(fees, "maxFeePerGasWei"),
       maxPriorityFeePerGasWei: wei(fees, "maxPriorityFeePerGasWei"),

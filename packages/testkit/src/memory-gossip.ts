@@ -1,4 +1,11 @@
-import { assert, envelopeSigningBytes, type PeerId, peerIdBytesOf } from "@quorate/core";
+import {
+  assert,
+  bytesToHex,
+  envelopeSigningBytes,
+  LIMITS,
+  type PeerId,
+  peerIdBytesOf,
+} from "@quorate/core";
 import type {
   AbortOptions,
   Clock,
@@ -29,6 +36,14 @@ export interface MemoryNetworkOptions {
     readonly to: PeerId;
   }) => GossipFault | null;
   readonly topic?: string;
+  /** Whether two peers have a link at all; each pair does when absent. Must be symmetric. */
+  readonly linked?: (one: PeerId, other: PeerId) => boolean;
+  /**
+   * Whether peers pass on what their validator accepts, each message once, and hold back
+   * what comes again, as a mesh does. When false, messages go only straight to the
+   * author's own neighbours.
+   */
+  readonly forwards?: boolean;
 }
 
 /** One verdict that a validator gave, in the order in which they were given. */
@@ -41,9 +56,8 @@ export interface GossipDelivery {
 
 /**
  * A gossip network in memory: every started peer is linked with every other, and
- * messages go straight from author to receivers. What a mesh does beyond that,
- * forwarding, is left out, unless a test lets a peer `forward`. Deterministic under
- * a simulated clock.
+ * messages go straight from author to receivers, unless the options say otherwise or
+ * a test lets a peer `forward`. Deterministic under a simulated clock.
  */
 export class MemoryNetwork {
   readonly #clock: Clock;
@@ -56,6 +70,14 @@ export class MemoryNetwork {
   constructor(dependencies: { readonly clock: Clock }, options: MemoryNetworkOptions = {}) {
     this.#clock = dependencies.clock;
     this.#options = options;
+  }
+
+  get forwards(): boolean {
+    return this.#options.forwards ?? false;
+  }
+
+  nowMs(): number {
+    return this.#clock.nowMs();
   }
 
   get topic(): string {
@@ -74,8 +96,14 @@ export class MemoryNetwork {
 
   /** Peers with which this one has a connection: both are up, and neither has banned the other. */
   neighbours(of: MemoryGossip): readonly MemoryGossip[] {
+    const linked = this.#options.linked ?? ((): boolean => true);
+    if (this.#peers.get(of.localPeerId) !== of) return [];
     return [...this.#peers.values()].filter(
-      (p) => p !== of && !p.banned.has(of.localPeerId) && !of.banned.has(p.localPeerId),
+      (p) =>
+        p !== of &&
+        linked(of.localPeerId, p.localPeerId) &&
+        !p.banned.has(of.localPeerId) &&
+        !of.banned.has(p.localPeerId),
     );
   }
 
@@ -94,7 +122,8 @@ export class MemoryNetwork {
     new DataView(sequenceNumber.buffer).setBigUint64(0, ++this.#sequence);
     const unsigned = {
       from: peerIdBytesOf(author.signer.publicKey),
-      data,
+      // A copy, because the publisher may use its bytes for something else at once.
+      data: Uint8Array.from(data),
       sequenceNumber,
       topic: this.topic,
     };
@@ -111,7 +140,12 @@ export class MemoryNetwork {
         // The connection may have gone while the message was on its way.
         const sender = this.#peers.get(message.forwarder);
         if (sender === undefined || !this.neighbours(sender).includes(to)) return;
-        void to.receive(message).then((verdict) => this.deliveries.push({ ...link, verdict }));
+        // A ban shuts out what the peer wrote, too, whoever delivers it.
+        if (to.banned.has(message.author) || !to.isNew(message)) return;
+        void to.receive(message).then((verdict) => {
+          this.deliveries.push({ ...link, verdict });
+          if (this.forwards && verdict === "ACCEPT" && to.isRunning) to.forward(message);
+        });
       });
   }
 }
@@ -122,6 +156,8 @@ export class MemoryGossip implements Gossip {
   readonly banned: Set<PeerId> = new Set();
   readonly #node: TestNode;
   readonly #network: MemoryNetwork;
+  readonly #seen = new Set<string>();
+  #startedAtMs = 0;
   #validator: GossipValidator = () => "IGNORE";
   #state: "new" | "started" | "stopped" = "new";
 
@@ -136,6 +172,7 @@ export class MemoryGossip implements Gossip {
     assert(this.#state !== "stopped", "a stopped gossip is not started again");
     if (this.#state === "started") return;
     this.#state = "started";
+    this.#startedAtMs = this.#network.nowMs();
     this.#network.join(this);
   }
 
@@ -153,7 +190,12 @@ export class MemoryGossip implements Gossip {
     { signal }: AbortOptions = {},
   ): Promise<{ readonly recipients: number }> {
     signal?.throwIfAborted();
-    assert(this.#state === "started", "gossip must be started to publish");
+    assert(this.isRunning, "gossip must be started to publish");
+    assert(data.length > 0, "a gossip frame has at least a byte");
+    assert(
+      data.length <= LIMITS.voteFrameBytesMax,
+      `a gossip frame has at most ${LIMITS.voteFrameBytesMax} bytes`,
+    );
     const envelope = this.#network.seal(this.#node, data);
     return this.forward({ author: this.localPeerId, envelope });
   }
@@ -164,9 +206,22 @@ export class MemoryGossip implements Gossip {
   } {
     const { topic, data } = envelope;
     const message = { topic, data, author, forwarder: this.localPeerId, envelope };
+    if (author === this.localPeerId) this.isNew(message);
     const to = this.#network.neighbours(this).filter((peer) => peer.localPeerId !== author);
     for (const peer of to) this.#network.carry(message, peer);
     return { recipients: to.length };
+  }
+
+  get isRunning(): boolean {
+    return this.#state === "started";
+  }
+
+  /** Whether a message is to be judged; where peers forward, each is only once. */
+  isNew({ envelope }: GossipMessage): boolean {
+    if (!this.#network.forwards) return true;
+    const id = bytesToHex(envelope.from) + bytesToHex(envelope.sequenceNumber);
+    const before = this.#seen.size;
+    return this.#seen.add(id).size > before;
   }
 
   /** What the network does at a delivery; a validator that throws ignores the message. */
@@ -189,23 +244,29 @@ export class MemoryGossip implements Gossip {
   }
 
   status(): GossipStatus {
-    const peers = this.#peers();
+    const neighbours = this.#network.neighbours(this);
+    const peers = neighbours.map((peer) => peer.localPeerId);
     return {
-      listening: this.#state === "started" ? [`/memory/${this.localPeerId}`] : [],
-      connections: peers.map((peerId) => ({
-        peerId,
-        address: `/memory/${peerId}`,
-        direction: peerId < this.localPeerId ? "inbound" : "outbound",
-        openedAtMs: 0,
+      listening: this.isRunning ? [`/memory/${this.localPeerId}`] : [],
+      connections: neighbours.map((peer) => ({
+        peerId: peer.localPeerId,
+        address: `/memory/${peer.localPeerId}`,
+        direction: peer.localPeerId < this.localPeerId ? "inbound" : "outbound",
+        openedAtMs: Math.max(this.#startedAtMs, peer.#startedAtMs),
       })),
       mesh: peers,
       subscribers: peers,
     };
   }
 
+  /** Rejects when the gossip is stopped, before or meanwhile. @see Gossip.waitForPeers */
   async waitForPeers(count: number, { signal }: AbortOptions = {}): Promise<void> {
     signal?.throwIfAborted();
-    if (this.#peers().length >= count) return;
+    const isThere = (): boolean => {
+      assert(this.#state !== "stopped", "gossip was stopped");
+      return this.isRunning && this.#network.neighbours(this).length >= count;
+    };
+    if (isThere()) return;
     await new Promise<void>((resolve, reject) => {
       const end = (settle: () => void): void => {
         forget();
@@ -213,15 +274,14 @@ export class MemoryGossip implements Gossip {
         settle();
       };
       const forget = this.#network.onChange(() => {
-        if (this.#peers().length >= count) end(resolve);
+        try {
+          if (isThere()) end(resolve);
+        } catch (error) {
+          end(() => reject(error));
+        }
       });
       const onAbort = (): void => end(() => reject(signal?.reason));
       signal?.addEventListener("abort", onAbort);
     });
-  }
-
-  #peers(): readonly PeerId[] {
-    if (this.#state !== "started") return [];
-    return this.#network.neighbours(this).map((peer) => peer.localPeerId);
   }
 }
