@@ -21,6 +21,8 @@ export const LIMITS = {
   votesPerFrameMax: 256,
   /** One gossip frame, in bytes: 256 votes of ordinary length, and less than a yamux window. */
   voteFrameBytesMax: 65_536,
+  /** Latest time that a vote may carry, in ms since the Unix epoch: beyond it ECMAScript has no dates. */
+  issuedAtMsMax: 8_640_000_000_000_000,
   /** A vote's clock difference that passes without remark, in ms. */
   clockSkewToleratedMs: 5_000,
   /** A vote's clock difference beyond which it is refused as stale or from the future, in ms. */

@@ -152,9 +152,22 @@ describe("a vote's canonical bytes [R1]", () => {
     expect(encodeVote(longest).length).toBeLessThanOrEqual(LIMITS.voteLeafBytesMax);
   });
 
-  it.each([-1, 0.5, NaN, 2 ** 53])("are never made with an issue time of %d", (issuedAtMs) => {
-    expect(() => encodeVote(voteOf({ issuedAtMs }))).toThrow("issuedAtMs is a time");
+  it("are refused when their time is beyond any date", () => {
+    const last = encodeVote(voteOf({ issuedAtMs: LIMITS.issuedAtMsMax }));
+    expect(decodeVote(last).ok).toBe(true);
+    const beyond = Uint8Array.from([
+      ...last.slice(0, -8),
+      ...u64(BigInt(LIMITS.issuedAtMsMax) + 1n),
+    ]);
+    expect(decodeVote(beyond)).toMatchObject({ ok: false, error: { code: "MALFORMED" } });
   });
+
+  it.each([-1, 0.5, NaN, LIMITS.issuedAtMsMax + 1, 2 ** 53])(
+    "are never made with an issue time of %d",
+    (issuedAtMs) => {
+      expect(() => encodeVote(voteOf({ issuedAtMs }))).toThrow("issuedAtMs is a time");
+    },
+  );
 
   const leafOf = (fields: readonly Uint8Array[]): Uint8Array =>
     concatBytes(...fields.map(lengthPrefixed));

@@ -90,7 +90,12 @@ const refuse = (code: VoteRefusal, message: string): Result<never, VoteError> =>
  * another cluster or epoch.
  */
 export function encodeVote(vote: Vote): Uint8Array {
-  assert(Number.isSafeInteger(vote.issuedAtMs) && vote.issuedAtMs >= 0, "issuedAtMs is a time");
+  assert(
+    Number.isInteger(vote.issuedAtMs) &&
+      vote.issuedAtMs >= 0 &&
+      vote.issuedAtMs <= LIMITS.issuedAtMsMax,
+    "issuedAtMs is a time",
+  );
   const leaf = concatBytes(
     lengthPrefixed(utf8(VOTE_DOMAIN)),
     lengthPrefixed(utf8(vote.clusterId)),
@@ -136,7 +141,7 @@ export function decodeVote(leaf: Uint8Array): Result<Vote, VoteError> {
   if (!nodeId.ok) return refuse("MALFORMED", nodeId.error.message);
   if (!epoch.ok) return refuse("MALFORMED", epoch.error.message);
   if (!value.ok) return refuse("MALFORMED", value.error.message);
-  if (!Number.isSafeInteger(issuedAtMs)) return refuse("MALFORMED", "issue time is out of range");
+  if (issuedAtMs > LIMITS.issuedAtMsMax) return refuse("MALFORMED", "issue time is out of range");
   return ok({
     clusterId: clusterId.value,
     epoch: epoch.value,
