@@ -206,7 +206,6 @@ export class MemoryGossip implements Gossip {
   } {
     const { topic, data } = envelope;
     const message = { topic, data, author, forwarder: this.localPeerId, envelope };
-    if (author === this.localPeerId) this.isNew(message);
     const to = this.#network.neighbours(this).filter((peer) => peer.localPeerId !== author);
     for (const peer of to) this.#network.carry(message, peer);
     return { recipients: to.length };
