@@ -57,6 +57,7 @@ test("silence is judged once, by one node, when the deadline has passed and not 
   await world.clock.advance(4_900);
   expect(commits()).toBe(0);
   expect(monitors.map((m) => m.openTransactions)).toEqual([1, 1, 1, 1, 1]);
+  const asked = world.nodes.map((node) => node.operations.length);
   await world.clock.advance(10_000);
   expect(commits()).toBe(1);
   const { record, status } = await world.snapshot("tx");
@@ -64,6 +65,11 @@ test("silence is judged once, by one node, when the deadline has passed and not 
   expect(record?.absent).toEqual([nodeAt(world.cluster, 4).nodeId]);
   expect(world.changes("violation").map((c) => c.violation.type)).toEqual(["SILENT_FAILURE"]);
   expect(monitors.map((m) => m.openTransactions)).toEqual([0, 0, 0, 0, 0]);
+  // The owner alone went to the store for it.
+  const judges = world.nodes.filter((node, i) =>
+    node.operations.slice(asked[i]).includes("commit"),
+  );
+  expect(judges).toEqual(world.byRank("tx").slice(0, 1));
 });
 
 test("when the owner is gone, the next in rank judges", async () => {

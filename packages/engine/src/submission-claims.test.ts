@@ -366,6 +366,13 @@ describe("crashes and repetitions", () => {
   });
 });
 
+test("with nothing to claim it waits for news and does not look again and again", async () => {
+  await start();
+  await votes("tx", [7, 7, 7, 7, 7]);
+  await world.clock.advance(1_000);
+  expect(world.clock.untilNextMs).toBeGreaterThan(10_000);
+});
+
 describe("confirmation", () => {
   async function finalize(lease: SenderLease, txId: string): Promise<void> {
     await submissions.markAlreadyRecorded(lease, tx(txId), 5n);

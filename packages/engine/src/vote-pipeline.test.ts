@@ -113,6 +113,22 @@ describe("counting", () => {
 });
 
 describe("races", () => {
+  test("everyone who waits gets the outcome of their own vote", async () => {
+    await open({ running: 1 });
+    const cast = (node: number, value: number): Promise<unknown> =>
+      nodeOf(0).pipeline.record(vote(world.cluster, node, "tx", value));
+    const all = [cast(0, 7), cast(1, 7), cast(0, 8), cast(2, 7), cast(1, 7)];
+    await world.clock.advance(100);
+    expect(await Promise.all(all)).toEqual([
+      { kind: "RECORDED" },
+      { kind: "RECORDED" },
+      { kind: "EQUIVOCATION" },
+      { kind: "RECORDED" },
+      { kind: "RECORDED" },
+    ]);
+    expect(nodeOf(0).operations.filter((o) => o === "commit")).toHaveLength(1);
+  });
+
   test("a commit that lost the race is decided again on what won", async () => {
     await open({ pipeline: { staggerMs: 0 }, running: 2 });
     for (const node of world.nodes)
@@ -184,6 +200,41 @@ describe("races", () => {
     await world.clock.advance(2_000);
     expect(next?.operations.filter((o) => o === "commit")).toHaveLength(1);
     expect(rest.flatMap((n) => n.operations)).not.toContain("commit");
+  });
+
+  /** An id of which the node is so far from being the owner. */
+  const idOfRank = (node: WorldNode, rank: number): string => {
+    for (let i = 0; ; i++) if (world.byRank(`tx-${i}`)[rank] === node) return `tx-${i}`;
+  };
+
+  test("what a backup has put off does not hold up what the node owns", async () => {
+    await open({ pipeline: { staggerMs: 2_000 } });
+    const [node] = world.nodes;
+    if (node === undefined) throw new Error("one node");
+    const others = idOfRank(node, 2);
+    node.pipeline.offer(vote(world.cluster, 0, others, 7));
+    node.faults.push({ operation: "commit", fault: { failBefore: true } });
+    await world.clock.advance(4_010);
+    // Its turn came and failed; the retry waits, and another vote puts the transaction off again.
+    node.pipeline.offer(vote(world.cluster, 1, others, 7));
+    await world.clock.advance(60);
+    const own = peek(node.pipeline.record(vote(world.cluster, 0, idOfRank(node, 0), 7)));
+    await world.clock.advance(10);
+    expect(own.value()).toEqual({ kind: "RECORDED" });
+    await world.clock.advance(10_000);
+    expect((await world.snapshot(others)).votes.size).toBe(2);
+  });
+
+  test("an equivocator can't put a backup off again and again", async () => {
+    await open();
+    const [node] = world.nodes;
+    if (node === undefined) throw new Error("one node");
+    const id = idOfRank(node, 1);
+    for (let i = 0; i < 20; i++) {
+      node.pipeline.offer(vote(world.cluster, 3, id, i));
+      await world.clock.advance(20);
+    }
+    expect((await world.snapshot(id)).status).toBe("ABORTED_BYZANTINE");
   });
 });
 

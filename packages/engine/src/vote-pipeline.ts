@@ -196,8 +196,10 @@ export class VotePipeline {
     }
     const tx = this.#pendingTx(txId);
     const sinceMs = this.#deps.clock.monotonicMs();
-    // A backup gives each vote its time: the owner may be at work on the earlier ones.
-    if (tx.rank > 0) tx.dueMs = sinceMs + this.#windowMs() + tx.rank * this.#staggerMs();
+    // A backup gives each trustee's vote its time: the owner may be at work on the earlier ones.
+    // A second value of the same trustee gets none, or an equivocator could put it off for ever.
+    const first = !tx.votes.some((p) => p.vote.vote.nodeId === nodeId);
+    if (tx.rank > 0 && first) tx.dueMs = sinceMs + this.#windowMs() + tx.rank * this.#staggerMs();
     tx.votes.push({ vote, sinceMs, waiters: waiter === null ? [] : [waiter] });
     this.#count(1);
     if (tx.rank === 0 && !tx.inFlight && this.#hasAllVotes(tx)) {
@@ -329,7 +331,8 @@ export class VotePipeline {
         if (batch.length >= this.#options.batchMax || dueMs > now) break;
         taken++;
         if (tx.dueMs <= now) this.#takeInto(batch, tx);
-        else if (this.#pending.get(tx.txId) === tx) queue.push({ tx, dueMs: tx.dueMs });
+        // Back to its own rank: put off in the owner's queue it would hold up what is due there.
+        else if (this.#pending.get(tx.txId) === tx) this.#enqueue(tx, tx.rank);
       }
       if (taken > 0) queue.splice(0, taken);
     }
@@ -508,7 +511,7 @@ export class VotePipeline {
       this.#retries.delete(cancel);
       if (this.#pending.get(tx.txId) !== tx) return;
       this.#queues[0] ??= [];
-      this.#queues[0].unshift({ tx, dueMs: tx.dueMs });
+      this.#queues[0].unshift({ tx, dueMs: this.#deps.clock.monotonicMs() });
       this.#flush();
     });
     this.#retries.add(cancel);
