@@ -79,33 +79,50 @@ test("what is written straight into etcd without valid votes reaches neither que
   // As it stood when the threshold was reached: nothing on the chain yet.
   const forgedRecord = JSON.stringify({ ...JSON.parse(record), chain: null });
 
-  const put = async (key: string, value: string): Promise<void> => {
-    await etcd.put(`${ROOT}${key}`).value(value);
+  // All keys in one revision, as a node's own commit would write them, or one after the other.
+  const forge = async (keys: Readonly<Record<string, string>>, how: "at once" | "bit by bit") => {
+    const puts = Object.entries(keys).map(([key, value]) => etcd.put(`${ROOT}${key}`).value(value));
+    if (how === "at once") {
+      const { succeeded } = await etcd
+        .if(`${ROOT}nothing`, "Version", "==", 0)
+        .then(...puts)
+        .commit();
+      expect(succeeded).toBe(true);
+    } else for (const one of puts) await one;
   };
-  const forgeStatus = async (txId: string, status: string): Promise<void> => {
-    await put(`transactions/${txId}`, forgedRecord);
-    await put(`vote_counts/${txId}/7`, "4");
-    await put(`transaction_status/${txId}`, status);
-  };
-  await forgeStatus("no-votes", "THRESHOLD_REACHED");
-  await put("decisions/claimed", "SUBMIT:7");
-  await forgeStatus("claimed", "SUBMITTED");
-  for (const [key, value] of votes) {
-    const nodeId = key.split("/").at(-1) ?? "";
-    await put(`votes/copied/${nodeId}`, value);
-    await put(`votes/copied-claimed/${nodeId}`, value);
-    // The readable fields name the new transaction's value; the signed bytes do not.
-    await put(`votes/edited/${nodeId}`, JSON.stringify({ ...JSON.parse(value), value: "9" }));
-    await put(`votes/junk/${nodeId}`, "{not json");
-  }
-  await forgeStatus("copied", "THRESHOLD_REACHED");
-  await forgeStatus("copied-claimed", "SUBMITTED");
-  await forgeStatus("edited", "THRESHOLD_REACHED");
-  await forgeStatus("junk", "THRESHOLD_REACHED");
-  await put("transaction_status/nonsense", "APPROVED");
+  const state = (txId: string, status: string): Readonly<Record<string, string>> => ({
+    [`transactions/${txId}`]: forgedRecord,
+    [`vote_counts/${txId}/7`]: "4",
+    ...(status === "SUBMITTED" ? { [`decisions/${txId}`]: "SUBMIT:7" } : {}),
+    [`transaction_status/${txId}`]: status,
+  });
+  const copies = (txId: string, change: (vote: string) => string = (vote) => vote) =>
+    Object.fromEntries(
+      [...votes].map(([key, vote]) => [`votes/${txId}/${key.split("/").at(-1)}`, change(vote)]),
+    );
+  const edited = (vote: string): string => JSON.stringify({ ...JSON.parse(vote), value: "9" });
+  await forge(state("no-votes", "THRESHOLD_REACHED"), "at once");
+  await forge(state("no-votes-slow", "THRESHOLD_REACHED"), "bit by bit");
+  await forge(state("claimed", "SUBMITTED"), "at once");
+  await forge({ ...copies("copied"), ...state("copied", "THRESHOLD_REACHED") }, "at once");
+  await forge({ ...copies("copied-claimed"), ...state("copied-claimed", "SUBMITTED") }, "at once");
+  // The readable fields name another value; the signed bytes do not.
+  await forge({ ...copies("edited", edited), ...state("edited", "THRESHOLD_REACHED") }, "at once");
+  const junk = copies("junk", () => "{not json");
+  await forge({ ...junk, ...state("junk", "THRESHOLD_REACHED") }, "at once");
+  await forge({ "transaction_status/nonsense": "APPROVED" }, "bit by bit");
 
   await blocksPass(servers.anvil.rpcUrl, 4n);
-  const all = ["honest-1", "no-votes", "claimed", "copied", "copied-claimed", "edited", "junk"];
+  const forged = [
+    "no-votes",
+    "no-votes-slow",
+    "claimed",
+    "copied",
+    "copied-claimed",
+    "edited",
+    "junk",
+  ];
+  const all = ["honest-1", ...forged];
   const before = await recordedOnChain(servers, cluster, all);
   expect([...before.values]).toEqual([["honest-1", [7n]]]);
   expect(before.unexpected).toBe(0);
@@ -123,7 +140,7 @@ test("what is written straight into etcd without valid votes reaches neither que
   expect(cluster.submitter.running).toBe(true);
   expect(cluster.nodes.every((node) => node.running)).toBe(true);
   const log = await readFile(cluster.submitter.logFile, "utf8");
-  for (const txId of ["no-votes", "claimed", "copied", "copied-claimed"])
+  for (const txId of forged)
     expect(log).toMatch(
       new RegExp(`not backed by votes.*"txId":"${txId}"|"txId":"${txId}".*not backed by votes`),
     );
