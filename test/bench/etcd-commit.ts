@@ -186,23 +186,45 @@ async function countWrongTallies(
   status: string | null,
 ): Promise<number> {
   const client = new Etcd3({ hosts: [...hosts] });
-  const [counts, votes, statuses] = await Promise.all([
-    client.getAll().prefix(`${root}/vote_counts/`).strings(),
-    client.getAll().prefix(`${root}/votes/`).keys(),
-    client.getAll().prefix(`${root}/transaction_status/`).strings(),
-  ]);
+  const counts = await readAll(client, `${root}/vote_counts/`);
+  const votes = await readAll(client, `${root}/votes/`, { keysOnly: true });
+  const statuses = await readAll(client, `${root}/transaction_status/`);
   client.close();
   const distinct = new Map<string, number>();
-  for (const key of votes) {
+  for (const key of votes.keys()) {
     const txId = key.slice(root.length).split("/")[2] ?? "";
     distinct.set(txId, (distinct.get(txId) ?? 0) + 1);
   }
   return ids.filter(
     (txId) =>
       distinct.get(txId) !== votesPerTx ||
-      counts[`${root}/vote_counts/${txId}/${SEVEN}`] !== String(votesPerTx) ||
-      (status !== null && statuses[`${root}/transaction_status/${txId}`] !== status),
+      counts.get(`${root}/vote_counts/${txId}/${SEVEN}`) !== String(votesPerTx) ||
+      (status !== null && statuses.get(`${root}/transaction_status/${txId}`) !== status),
   ).length;
+}
+
+/** All keys under a prefix, in pages: gRPC refuses answers above 4 MiB. */
+async function readAll(
+  client: Etcd3,
+  prefix: string,
+  { keysOnly = false }: { readonly keysOnly?: boolean } = {},
+): Promise<Map<string, string>> {
+  const found = new Map<string, string>();
+  // "0" is the character after "/", so this is the end of everything under the prefix.
+  const end = Buffer.from(`${prefix.slice(0, -1)}0`);
+  let from = Buffer.from(prefix);
+  for (;;) {
+    const page = await client.kv.range({
+      key: from,
+      range_end: end,
+      limit: 5_000,
+      keys_only: keysOnly,
+    });
+    for (const { key, value } of page.kvs) found.set(key.toString(), value.toString());
+    const last = page.kvs.at(-1);
+    if (last === undefined || !page.more) return found;
+    from = Buffer.concat([last.key, Buffer.of(0)]);
+  }
 }
 
 /**
