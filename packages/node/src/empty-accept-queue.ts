@@ -2,13 +2,15 @@ import type { Server } from "node:http";
 import type { Clock } from "@quorate/ports";
 
 const QUIET_MS = 5;
-const WAIT_MS_MAX = 2_000;
+/** The first of them may lie between two looks for new connections, the second not. One to spare. */
+const QUIET_TURNS = 3;
+const WAIT_MS_MAX = 5_000;
 
 /**
  * Lets in the connections that wait in the kernel's queue, so that their requests get an answer
  * instead of a reset when the port closes. Node takes in one connection a turn of its event loop,
- * and turns are long under load. Ends when a turn has brought none, at the latest after 2 s, for
- * clients may go on coming.
+ * and turns are long under load. Ends when some turns have brought none, at the latest after
+ * 5 s, for clients may go on coming.
  */
 export async function emptyAcceptQueue(
   server: Server,
@@ -21,9 +23,10 @@ export async function emptyAcceptQueue(
   server.on("connection", count);
   const untilMs = clock.monotonicMs() + WAIT_MS_MAX;
   try {
-    for (let before = -1; takenIn !== before && clock.monotonicMs() < untilMs; ) {
-      before = takenIn;
+    for (let quiet = 0; quiet < QUIET_TURNS && clock.monotonicMs() < untilMs; ) {
+      const before = takenIn;
       await clock.sleep(QUIET_MS);
+      quiet = takenIn === before ? quiet + 1 : 0;
     }
   } finally {
     server.off("connection", count);
