@@ -112,7 +112,7 @@ async function measure(
     const before = await totals(cluster);
     const saturation = await saturate(cluster, "full", request.seconds);
     const after = await totals(cluster);
-    const full = saturation.transactions / saturation.seconds;
+    const full = countDecided(decidedAtMs, "full-") / saturation.seconds;
     onProgress(`saturation: ${full.toFixed(0)} decided transactions a second`);
     const half = await offer(cluster, "half", full / 2, request.seconds);
     const latencies = [...half.sentAtMs].flatMap(([txId, sentMs]) => {
@@ -140,6 +140,10 @@ async function measure(
     await watching;
     await store.stop();
   }
+}
+
+function countDecided(decidedAtMs: ReadonlyMap<string, number>, prefix: string): number {
+  return [...decidedAtMs.keys()].filter((txId) => txId.startsWith(prefix)).length;
 }
 
 /** Closed loop: as many requests in flight as keep every node busy. */
@@ -203,7 +207,10 @@ async function castEverywhere(cluster: LocalCluster, ids: readonly string[]): Pr
         body,
       });
       const answer = (await response.json()) as { results?: { httpStatus: number }[] };
-      const bad = answer.results?.find((result) => result.httpStatus !== 200);
+      // 202: taken, and not recorded yet; whether it is decided is what the watcher counts.
+      const bad = answer.results?.find(
+        ({ httpStatus }) => httpStatus !== 200 && httpStatus !== 202,
+      );
       if (!response.ok || bad !== undefined)
         throw new Error(`${node.name} refused a vote: ${JSON.stringify(bad ?? answer)}`);
     }),

@@ -31,13 +31,13 @@ import { type NodeMetrics, nodeMetrics } from "./catalogue.ts";
 import { DeadlineMonitor } from "./deadline-monitor.ts";
 import { TallyView } from "./tally-view.ts";
 import { type PipelineOptions, VotePipeline } from "./vote-pipeline.ts";
-import { type CastOutcome, VotePublisher } from "./vote-publisher.ts";
+import { type CastOutcome, type PublisherOptions, VotePublisher } from "./vote-publisher.ts";
 
 export interface TrusteeNodeOptions {
   readonly nodeId: NodeId;
   readonly protocol: ProtocolConfig;
   readonly pipeline: Omit<PipelineOptions, "nodeId" | "protocol">;
-  readonly publisher: { readonly windowMs: number; readonly frameVotesMax: number };
+  readonly publisher: Omit<PublisherOptions, "nodeId">;
   /** Life of the presence lease, in seconds. */
   readonly presenceTtlSeconds: number;
   readonly apiUrl: string | null;

@@ -87,8 +87,8 @@ interface PendingTx {
 
 /** A slow store must not make votes wait for ever to meet. */
 const WINDOW_MS_MAX = 100;
-/** Beyond it an owner counts as gone, however slow everything is. */
-const STAGGER_MS_MAX = 5_000;
+/** Beyond it an owner counts as gone, however slow everything is: the last of five ranks writes after 4 s. */
+const STAGGER_MS_MAX = 1_000;
 
 /** A moving average that is quick to see trouble and slow to believe it is over. */
 class MovingAverage {

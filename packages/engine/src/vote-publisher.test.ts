@@ -33,6 +33,7 @@ const cluster = testCluster({ trustees: 5, threshold: 4 });
 
 interface DeskOptions {
   readonly frameVotesMax?: number;
+  readonly intervalMs?: number;
   readonly key?: number;
   readonly journal?: Partial<VoteJournal>;
   readonly recorded?: Readonly<Record<string, number>>;
@@ -41,6 +42,7 @@ interface DeskOptions {
 /** A trustee's publisher between a pipeline that answers to order and a peer that listens. */
 async function desk({
   frameVotesMax = 256,
+  intervalMs = 0,
   key = 0,
   journal = {},
   recorded: inStore = {},
@@ -72,7 +74,7 @@ async function desk({
     outcome: { kind: "RECORDED" } as RecordOutcome,
   };
   const publisher = new VotePublisher(
-    { nodeId: nodeAt(cluster, 0).nodeId, windowMs: 4, frameVotesMax },
+    { nodeId: nodeAt(cluster, 0).nodeId, windowMs: 4, intervalMs, frameVotesMax },
     {
       set: () => cluster.set,
       signer: nodeAt(cluster, key).signer,
@@ -132,6 +134,50 @@ describe("batching", () => {
     expect(heard.map((f) => f.length)).toEqual([2]);
     await clock.advance(4);
     expect(heard.map((f) => f.length)).toEqual([2, 1]);
+  });
+
+  test("votes that come soon after a frame wait out the interval together, one that comes late goes at once", async () => {
+    const { publisher, clock, heard } = await desk({ intervalMs: 30 });
+    void cast(publisher, "a");
+    await clock.advance(4);
+    void cast(publisher, "b");
+    await clock.advance(20);
+    void cast(publisher, "c");
+    expect(heard.map((f) => f.length)).toEqual([1]);
+    await clock.advance(10);
+    expect(heard.map((f) => f.length)).toEqual([1, 2]);
+    await clock.advance(100);
+    void cast(publisher, "d");
+    await clock.advance(4);
+    expect(heard.map((f) => f.length)).toEqual([1, 2, 1]);
+  });
+
+  test("votes that come while the journal is being written share its next write", async () => {
+    const writes: number[] = [];
+    let finish: () => void = () => {};
+    const { publisher, clock, heard } = await desk({
+      journal: {
+        append: (entries) => {
+          writes.push(entries.length);
+          return new Promise((resolve) => {
+            finish = resolve;
+          });
+        },
+      },
+    });
+    void cast(publisher, "a");
+    await clock.advance(4);
+    for (const id of ["b", "c", "d"]) {
+      void cast(publisher, id);
+      await clock.advance(10);
+    }
+    expect([writes, heard]).toEqual([[1], []]);
+    finish();
+    await clock.advance(4);
+    expect(writes).toEqual([1, 3]);
+    finish();
+    await clock.advance(0);
+    expect(heard.map((f) => f.length)).toEqual([1, 3]);
   });
 
   test("with batching off every vote has a message of its own", async () => {

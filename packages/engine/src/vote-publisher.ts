@@ -24,6 +24,11 @@ export interface PublisherOptions {
   readonly nodeId: NodeId;
   /** How long a local vote waits for others to share its signature, in ms. */
   readonly windowMs: number;
+  /**
+   * Least time between two frames that are not full, in ms: under load votes share messages, which are
+   * what gossip costs, and a vote that comes alone goes at once.
+   */
+  readonly intervalMs: number;
   /** Votes under one signature; 1 turns batching off. */
   readonly frameVotesMax: number;
 }
@@ -82,6 +87,8 @@ export class VotePublisher {
   #waiting: Waiting[] = [];
   #cancelTimer: (() => void) | null = null;
   #stopped = false;
+  #publishing = false;
+  #flushedAtMs = Number.NEGATIVE_INFINITY;
   #lastFlush: Promise<void> = Promise.resolve();
 
   constructor(options: PublisherOptions, dependencies: PublisherDependencies) {
@@ -151,7 +158,7 @@ export class VotePublisher {
     this.#cancelTimer?.();
     this.#cancelTimer = null;
     this.#flush();
-    await this.#lastFlush;
+    while (this.#publishing) await this.#lastFlush;
   }
 
   #arm(): void {
@@ -161,16 +168,30 @@ export class VotePublisher {
       this.#flush();
       return;
     }
-    this.#cancelTimer ??= this.#deps.clock.schedule(this.#options.windowMs, () => {
+    const { clock } = this.#deps;
+    const sinceLastMs = clock.monotonicMs() - this.#flushedAtMs;
+    const delayMs = Math.max(this.#options.windowMs, this.#options.intervalMs - sinceLastMs);
+    this.#cancelTimer ??= clock.schedule(delayMs, () => {
       this.#cancelTimer = null;
       this.#flush();
     });
   }
 
+  /**
+   * One at a time: votes that come while the journal is being synced share the next sync, so that
+   * a slow disk makes larger frames and not a growing queue of small ones.
+   */
   #flush(): void {
+    if (this.#publishing || this.#waiting.length === 0) return;
     const waiting = this.#waiting;
     this.#waiting = [];
-    if (waiting.length > 0) this.#lastFlush = this.#publishAll(waiting);
+    this.#publishing = true;
+    this.#flushedAtMs = this.#deps.clock.monotonicMs();
+    this.#lastFlush = this.#publishAll(waiting).finally(() => {
+      this.#publishing = false;
+      if (this.#stopped) this.#flush();
+      else if (this.#waiting.length > 0) this.#arm();
+    });
   }
 
   /** Journal first: what might have been published must be remembered (persist, then emit). */

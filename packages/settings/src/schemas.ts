@@ -124,6 +124,8 @@ export const nodeSchema = z.strictObject({
   publisher: z
     .strictObject({
       windowMs: ms(1_000).default(4),
+      /** Least time between two frames that are not full. */
+      intervalMs: ms(10_000).default(30),
       /** 1 turns signature batching off. */
       frameVotesMax: z
         .number()

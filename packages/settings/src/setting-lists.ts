@@ -62,6 +62,11 @@ export const NODE_SETTINGS: readonly Setting[] = [
     help: "how long own votes gather under one signature, in ms",
   },
   {
+    path: "publisher.intervalMs",
+    kind: "number",
+    help: "least time between two frames that are not full, in ms",
+  },
+  {
     path: "publisher.frameVotesMax",
     kind: "number",
     help: "votes under one signature; 1 turns batching off",
