@@ -1,6 +1,6 @@
-import { cpus } from "node:os";
+import { generateKeyPairSync, sign, verify } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { serverVersions, startEtcd, stopAll } from "@quorate/devkit";
@@ -129,6 +129,20 @@ async function benchClusters(quick: boolean, directory: string): Promise<Cluster
   return results;
 }
 
+/** What one Ed25519 verification takes here, in µs: figures of other machines compare by it. */
+function verifyMicros(): number {
+  const { publicKey, privateKey } = generateKeyPairSync("ed25519");
+  const message = Buffer.alloc(160, 7);
+  const signature = sign(null, message, privateKey);
+  const round = (times: number): number => {
+    const startedMs = performance.now();
+    for (let i = 0; i < times; i++) verify(null, message, publicKey, signature);
+    return ((performance.now() - startedMs) * 1_000) / times;
+  };
+  round(1_000);
+  return round(5_000);
+}
+
 const whole = (n: number): string => Math.round(n).toLocaleString("en-US");
 
 function printEtcd(rows: readonly EtcdRow[]): void {
@@ -197,6 +211,7 @@ async function main(): Promise<number> {
         : [await benchEtcd(1, quick, directory), await benchEtcd(3, quick, directory)];
     const cluster = only === "etcd" ? [] : await benchClusters(quick, directory);
     const machine = {
+      verifyMicros: Math.round(verifyMicros()),
       cpus: cpus().length,
       model: cpus()[0]?.model ?? "unknown",
       node: process.version,
@@ -207,7 +222,7 @@ async function main(): Promise<number> {
       );
     else {
       console.log(
-        `${machine.cpus} × ${machine.model}, Node ${machine.node}; every server on this machine`,
+        `${machine.cpus} × ${machine.model}, Node ${machine.node}, one Ed25519 verification ${machine.verifyMicros} µs; every server on this machine`,
       );
       if (etcd.length > 0) printEtcd(etcd);
       if (cluster.length > 0) printClusters(cluster);

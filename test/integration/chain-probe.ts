@@ -1,7 +1,7 @@
 import { readRecordedEvents, recordKeyOf } from "@quorate/chain-evm";
+import { parseTxId, unwrap } from "@quorate/core";
 import { waitUntil } from "@quorate/devkit";
 import type { LocalCluster, LocalServers } from "@quorate/localcluster";
-import { parseTxId, unwrap } from "@quorate/core";
 import { systemClock } from "@quorate/telemetry";
 
 /** The height of the chain, asked past our own client. */

@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { appCommand, type AppName, cleanEnvironment } from "@quorate/localcluster";
+import { type AppName, appCommand, cleanEnvironment } from "@quorate/localcluster";
 
 export interface AppRun {
   readonly code: number | null;

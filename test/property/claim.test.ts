@@ -27,7 +27,11 @@ describe("decideClaim", () => {
     expect(s.claim()).toMatchObject({
       kind: "claim",
       value: 1n,
-      writes: { status: "SUBMITTED", decision: { kind: "SUBMIT", value: 1n }, record: null },
+      writes: {
+        status: "SUBMITTED",
+        decision: { kind: "SUBMIT", value: 1n },
+        record: s.snapshot().record,
+      },
     });
     expect(s.outcome()).toBe("SUBMITTED 1");
   });

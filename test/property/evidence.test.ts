@@ -1,20 +1,20 @@
 import {
+  type EnvelopeJson,
   type Evidence,
   encodeFrame,
-  type EnvelopeJson,
   evidenceHash,
   signFrame,
   unwrap,
+  type VoteJson,
   verifyEvidence,
   voteToJson,
-  type VoteJson,
 } from "@quorate/core";
 import {
   nodeAt,
   signedEnvelope,
   signedFrame,
-  tamper,
   type TestCluster,
+  tamper,
   testCluster,
   unsignedVote,
   votes,

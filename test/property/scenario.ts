@@ -10,7 +10,7 @@ import {
   type VerifiedVote,
   verifyEvidence,
 } from "@quorate/core";
-import { nodeAt, type TestCluster, testCluster, TallyFold, txIdOf, vote } from "@quorate/testkit";
+import { nodeAt, TallyFold, type TestCluster, testCluster, txIdOf, vote } from "@quorate/testkit";
 
 /** A node by its index, and the value that it votes for. */
 export type Cast = readonly [node: number, value: number];

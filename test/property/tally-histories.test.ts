@@ -1,10 +1,10 @@
 import {
   assertNever,
   countVotes,
+  type DissentPolicy,
   decide,
   decideClaim,
   decideConfirm,
-  type DissentPolicy,
   isSettled,
   TX_STATUSES,
   type TxSnapshot,

@@ -5,13 +5,13 @@ import {
   LIMITS,
   openFrame,
   rootSigningBytes,
-  signFrame,
   type SignedVote,
+  signFrame,
   unwrap,
+  type VoteJson,
   verifyFrame,
   verifyVote,
   voteFromJson,
-  type VoteJson,
   voteToJson,
 } from "@quorate/core";
 import {

@@ -63,7 +63,8 @@ export function decideClaim(snapshot: TxSnapshot, set: TrusteeSet, verify: Verif
     newVotes: [],
     counts: new Map(),
     status: statusOf(state) ?? "SUBMITTED",
-    record: null,
+    // Written again though it stays the same: history learns of a status by its record.
+    record: snapshot.record,
     decision: { kind: "SUBMIT", value: backed.value },
     violations: [],
     bans: [],

@@ -11,7 +11,7 @@ import {
   verifyFrame,
   verifyVote,
 } from "./vote.ts";
-import { voteFromJson, voteToJson, type VoteJson } from "./vote-json.ts";
+import { type VoteJson, voteFromJson, voteToJson } from "./vote-json.ts";
 
 /** The outer signature of a gossip message, base64 throughout: it proves who published `data`. */
 export interface EnvelopeJson {

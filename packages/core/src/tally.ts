@@ -1,9 +1,9 @@
+import type { Evidence } from "./evidence.ts";
 import type { Epoch, NodeId, PeerId, TxId, Value } from "./ids.ts";
 import type { DissentPolicy, PunishmentProfile } from "./protocol-config.ts";
+import type { EvidenceGrade, ViolationType } from "./violation.ts";
 import type { SignedVote, VerifiedVote } from "./vote.ts";
 import type { TxStatus } from "./vote-fsm.ts";
-import type { EvidenceGrade, ViolationType } from "./violation.ts";
-import type { Evidence } from "./evidence.ts";
 
 /** Why a transaction ended without a submission. */
 export type AbortReason =

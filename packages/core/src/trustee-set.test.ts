@@ -1,14 +1,14 @@
 import { describe, expect, it } from "vitest";
-import { LIMITS } from "./limits.ts";
 import { parseClusterId, parseEpoch, parseEvmAddress, parseNodeId } from "./ids.ts";
+import { LIMITS } from "./limits.ts";
 import { unwrap } from "./result.ts";
 import {
   faultBounds,
   makeTrusteeSet,
   peerIdBytesOf,
   peerIdOf,
-  thresholdProblems,
   type Trustee,
+  thresholdProblems,
 } from "./trustee-set.ts";
 
 const trustee = (name: string, keyByte: number, changes: Partial<Trustee> = {}): Trustee => {

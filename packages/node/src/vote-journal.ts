@@ -15,10 +15,23 @@ export function createVoteJournal(path: string): VoteJournal {
   // One append at a time, so that lines are never interleaved.
   let last: Promise<unknown> = Promise.resolve();
 
+  let broken: Error | null = null;
   const append = async (entries: readonly JournalEntry[]): Promise<void> => {
     if (file === null) throw new Error("the vote journal is not open");
-    await file.write(entries.map(({ txId, value }) => `${txId} ${value}\n`).join(""));
-    await file.datasync();
+    if (broken !== null) throw broken;
+    try {
+      await file.write(entries.map(({ txId, value }) => `${txId} ${value}\n`).join(""));
+      await file.datasync();
+    } catch (cause) {
+      // Part of a line may be on disk; anything after it would make it a damaged one. `load` drops it.
+      broken = new Error(
+        `the vote journal ${path} could not be written; restart when there is room`,
+        {
+          cause,
+        },
+      );
+      throw broken;
+    }
   };
 
   return {
