@@ -6,9 +6,9 @@ import {
   type OpenedFrame,
   openFrame,
   type SignedVote,
-  toBase64,
   type TrusteeSet,
   type TxId,
+  toBase64,
   type VerifiedVote,
   verifyOpenedFrame,
 } from "@quorate/core";

@@ -4,9 +4,9 @@ import {
   type NodeId,
   type PeerId,
   type ProtocolConfig,
-  type TxId,
   type Trustee,
   type TrusteeSet,
+  type TxId,
   type Value,
   type Verify,
 } from "@quorate/core";

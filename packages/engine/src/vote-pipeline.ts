@@ -20,6 +20,7 @@ import {
   type VersionedSnapshot,
 } from "@quorate/ports";
 import type { NodeMetrics } from "./catalogue.ts";
+import { MovingAverage } from "./moving-average.ts";
 import { rendezvousRank } from "./rendezvous.ts";
 import type { TallyView } from "./tally-view.ts";
 
@@ -89,14 +90,6 @@ interface PendingTx {
 const WINDOW_MS_MAX = 100;
 /** Beyond it an owner counts as gone, however slow everything is: the last of five ranks writes after 4 s. */
 const STAGGER_MS_MAX = 1_000;
-
-/** A moving average that is quick to see trouble and slow to believe it is over. */
-class MovingAverage {
-  value = 0;
-  add(sample: number): void {
-    this.value += (sample - this.value) / (sample > this.value ? 5 : 50);
-  }
-}
 
 /** A place in a rank's queue. */
 interface Queued {

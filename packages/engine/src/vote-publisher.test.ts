@@ -34,6 +34,8 @@ const cluster = testCluster({ trustees: 5, threshold: 4 });
 interface DeskOptions {
   readonly frameVotesMax?: number;
   readonly intervalMs?: number;
+  /** How late every timer fires. */
+  readonly lateMs?: number;
   readonly key?: number;
   readonly journal?: Partial<VoteJournal>;
   readonly recorded?: Readonly<Record<string, number>>;
@@ -43,6 +45,7 @@ interface DeskOptions {
 async function desk({
   frameVotesMax = 256,
   intervalMs = 0,
+  lateMs = 0,
   key = 0,
   journal = {},
   recorded: inStore = {},
@@ -81,7 +84,12 @@ async function desk({
       verify: cluster.verify,
       gossip,
       view: world.view,
-      clock,
+      clock: {
+        nowMs: () => clock.nowMs(),
+        monotonicMs: () => clock.monotonicMs(),
+        sleep: (ms, options) => clock.sleep(ms, options),
+        schedule: (ms, callback) => clock.schedule(ms + lateMs, callback),
+      },
       logger: memoryLogger(),
       metrics: nodeMetrics(memoryMetrics()),
       journal: {
@@ -150,6 +158,18 @@ describe("batching", () => {
     void cast(publisher, "d");
     await clock.advance(4);
     expect(heard.map((f) => f.length)).toEqual([1, 2, 1]);
+  });
+
+  test("a busy core, whose timers fire late, makes fewer frames", async () => {
+    const lateMs = 60;
+    const { publisher, clock, heard } = await desk({ intervalMs: 30, lateMs });
+    for (let i = 0; i < 400; i++) {
+      void cast(publisher, `t${i}`);
+      await clock.advance(10);
+    }
+    // With its timers merely late it would send one in 90 ms: at least 40.
+    expect(heard.length).toBeLessThan(4_000 / (lateMs + 100));
+    expect(Math.max(...heard.map((f) => f.length))).toBeGreaterThan(20);
   });
 
   test("votes that come while the journal is being written share its next write", async () => {

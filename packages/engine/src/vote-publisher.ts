@@ -12,11 +12,12 @@ import {
   type Value,
   type VerifiedVote,
   type Verify,
-  verifyFrame,
   type Vote,
+  verifyFrame,
 } from "@quorate/core";
 import type { Clock, Gossip, Logger, VoteJournal, VoteSigner } from "@quorate/ports";
 import type { NodeMetrics } from "./catalogue.ts";
+import { MovingAverage } from "./moving-average.ts";
 import type { TallyView } from "./tally-view.ts";
 import type { RecordOutcome } from "./vote-pipeline.ts";
 
@@ -54,6 +55,11 @@ export type CastOutcome =
   | { readonly kind: "ALREADY_VOTED"; readonly value: Value }
   | { readonly kind: "NOT_A_TRUSTEE" };
 
+/** A frame interval of four times the lateness keeps gossip to a fraction of what the core can do. */
+const LATENESS_FACTOR = 4;
+/** However busy, a vote waits no longer than this for others. */
+const INTERVAL_MS_MAX = 250;
+
 interface Waiting {
   readonly txId: TxId;
   readonly value: Value;
@@ -87,6 +93,7 @@ export class VotePublisher {
   #waiting: Waiting[] = [];
   #cancelTimer: (() => void) | null = null;
   #stopped = false;
+  readonly #latenessMs = new MovingAverage();
   #publishing = false;
   #flushedAtMs = Number.NEGATIVE_INFINITY;
   #lastFlush: Promise<void> = Promise.resolve();
@@ -170,11 +177,19 @@ export class VotePublisher {
     }
     const { clock } = this.#deps;
     const sinceLastMs = clock.monotonicMs() - this.#flushedAtMs;
-    const delayMs = Math.max(this.#options.windowMs, this.#options.intervalMs - sinceLastMs);
+    const delayMs = Math.max(this.#options.windowMs, this.#intervalMs() - sinceLastMs);
+    const dueMs = clock.monotonicMs() + delayMs;
     this.#cancelTimer ??= clock.schedule(delayMs, () => {
+      this.#latenessMs.add(clock.monotonicMs() - dueMs);
       this.#cancelTimer = null;
       this.#flush();
     });
+  }
+
+  /** A timer that fires late tells of a busy core; then fewer and larger frames are what relieves it. */
+  #intervalMs(): number {
+    const eased = Math.min(LATENESS_FACTOR * this.#latenessMs.value, INTERVAL_MS_MAX);
+    return Math.max(this.#options.intervalMs, Math.round(eased));
   }
 
   /**
@@ -205,7 +220,7 @@ export class VotePublisher {
     }
     const { clusterId, epoch } = this.#deps.set();
     const { nodeId } = this.#options;
-    const issuedAtMs = this.#deps.clock.nowMs();
+    const issuedAtMs = Math.floor(this.#deps.clock.nowMs());
     const signed = waiting.map(({ txId, value, resolve }): Signing => {
       const vote: Vote = { clusterId, epoch, txId, value, nodeId, issuedAtMs };
       return { vote, resolve };
