@@ -1,6 +1,6 @@
 import { LIMITS } from "@quorate/core";
 import { createEd25519, createVoteSigner } from "@quorate/crypto-sodium";
-import { type Check, TrusteeNode } from "@quorate/engine";
+import { TrusteeNode } from "@quorate/engine";
 import { createGossip } from "@quorate/network-libp2p";
 import type { AbortOptions, Lifecycle } from "@quorate/ports";
 import { type NodeSettings, pathBeside } from "@quorate/settings";
@@ -11,7 +11,7 @@ import {
   createOpsServer,
   createTracing,
   type FlushableLogger,
-  type ReadyReport,
+  readyWhenAllPass,
   systemClock,
 } from "@quorate/telemetry";
 import { emptyAcceptQueue } from "./empty-accept-queue.ts";
@@ -80,7 +80,7 @@ export function composeNode(settings: NodeSettings, file: string | null, version
       uptimeSeconds: (clock.monotonicMs() - startedMs) / 1_000,
       version,
     }),
-    ready: () => readyReport(node.checks()),
+    ready: () => readyWhenAllPass(node.checks()),
   });
   addRoutes(server.app, { node, store, clusterId, nodeId, peerId: gossip.localPeerId, version });
   return {
@@ -105,9 +105,4 @@ export function composeNode(settings: NodeSettings, file: string | null, version
     },
     flush: () => logger.flush(),
   };
-}
-
-function readyReport(checks: readonly Check[]): ReadyReport {
-  const reasons = checks.filter((c) => !c.ok).map((c) => `${c.name}: ${c.detail}`);
-  return reasons.length === 0 ? { ready: true, checks } : { ready: false, reasons, checks };
 }

@@ -3,7 +3,7 @@ import { hostname } from "node:os";
 import { createEvmChain, createLocalSigner, loadKeyFile } from "@quorate/chain-evm";
 import { LIMITS, parseTxId } from "@quorate/core";
 import { createEd25519 } from "@quorate/crypto-sodium";
-import { type Check, SubmitterService } from "@quorate/engine";
+import { SubmitterService } from "@quorate/engine";
 import { type AbortOptions, type Lifecycle, StoreError } from "@quorate/ports";
 import { pathBeside, type SubmitterSettings } from "@quorate/settings";
 import { createEtcdTallyStore } from "@quorate/store-etcd";
@@ -21,7 +21,7 @@ import {
   createTracing,
   errorBody,
   type FlushableLogger,
-  type ReadyReport,
+  readyWhenAllPass,
   systemClock,
 } from "@quorate/telemetry";
 
@@ -105,7 +105,7 @@ export async function composeSubmitter(
       uptimeSeconds: (clock.monotonicMs() - startedMs) / 1_000,
       version,
     }),
-    ready: () => readyReport(service.checks()),
+    ready: () => readyWhenAllPass(service.checks()),
   });
   server.app.get("/v1/status", async () => ({
     clusterId,
@@ -153,11 +153,6 @@ export async function composeSubmitter(
     },
     flush: () => logger.flush(),
   };
-}
-
-function readyReport(checks: readonly Check[]): ReadyReport {
-  const reasons = checks.filter((c) => !c.ok).map((c) => `${c.name}: ${c.detail}`);
-  return reasons.length === 0 ? { ready: true, checks } : { ready: false, reasons, checks };
 }
 
 /** A failed connection names no server by itself. The URL's password stays out. */

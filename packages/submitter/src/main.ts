@@ -1,4 +1,4 @@
-import { SUBMITTER_SETTINGS, submitterSchema, readCommandLine, runApp } from "@quorate/settings";
+import { readCommandLine, runApp, SUBMITTER_SETTINGS, submitterSchema } from "@quorate/settings";
 import { composeSubmitter } from "./compose.ts";
 import { VERSION } from "./version.ts";
 

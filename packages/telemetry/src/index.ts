@@ -9,6 +9,7 @@ export {
   type OpsServerOptions,
   type ReadyCheck,
   type ReadyReport,
+  readyWhenAllPass,
 } from "./ops-server.ts";
 export { systemClock } from "./system-clock.ts";
 export { systemRandom } from "./system-random.ts";

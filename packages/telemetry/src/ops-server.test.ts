@@ -4,7 +4,12 @@ import { connect } from "node:net";
 import type { LogFields, Logger } from "@quorate/ports";
 import { afterEach, expect, test } from "vitest";
 import { createMetrics } from "./metrics.ts";
-import { createOpsServer, type OpsServer, type OpsServerOptions } from "./ops-server.ts";
+import {
+  createOpsServer,
+  type OpsServer,
+  type OpsServerOptions,
+  readyWhenAllPass,
+} from "./ops-server.ts";
 
 const DEADLINE_MS = 5_000;
 const servers: OpsServer[] = [];
@@ -310,4 +315,15 @@ test("while stopping, a new request on an open connection is refused in the comm
   expect(JSON.parse(await answered)).toEqual({ answer: "done" });
   await stopped;
   agent.destroy();
+});
+
+test("ready means that every check passes; each that does not is named with its detail", () => {
+  const good = { name: "etcd", ok: true, detail: "watching" };
+  const bad = { name: "peers", ok: false, detail: "1 of 3" };
+  expect(readyWhenAllPass([good])).toEqual({ ready: true, checks: [good] });
+  expect(readyWhenAllPass([good, bad])).toEqual({
+    ready: false,
+    reasons: ["peers: 1 of 3"],
+    checks: [good, bad],
+  });
 });

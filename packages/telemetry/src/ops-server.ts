@@ -27,6 +27,12 @@ export type ReadyReport =
       readonly checks: readonly ReadyCheck[];
     };
 
+/** Ready when every check is; otherwise each failed one is a reason. */
+export function readyWhenAllPass(checks: readonly ReadyCheck[]): ReadyReport {
+  const reasons = checks.filter((c) => !c.ok).map((c) => `${c.name}: ${c.detail}`);
+  return reasons.length === 0 ? { ready: true, checks } : { ready: false, reasons, checks };
+}
+
 export interface OpsServerOptions {
   /** Address to listen on. */
   readonly host: string;
