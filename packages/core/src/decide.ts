@@ -1,5 +1,5 @@
 import { doubleVotingEvidence, type Evidence, minorityEvidence } from "./evidence.ts";
-import type { NodeId, PeerId, Value } from "./ids.ts";
+import type { NodeId, PeerId, TxId, Value } from "./ids.ts";
 import type { ProtocolConfig } from "./protocol-config.ts";
 import { assert, unwrap } from "./result.ts";
 import { judgeSilence } from "./silence.ts";
@@ -14,7 +14,7 @@ import {
 } from "./tally.ts";
 import type { TrusteeSet } from "./trustee-set.ts";
 import { type EvidenceGrade, gradeOf, type ViolationType } from "./violation.ts";
-import type { SignedVote, VerifiedVote } from "./vote.ts";
+import { type SignedVote, type VerifiedVote, type Verify, verifyVote } from "./vote.ts";
 import {
   isSettled,
   stateOf,
@@ -30,6 +30,8 @@ export interface DecideInput {
   readonly nowMs: number;
   /** True when the deadline sweep asks for silence to be judged. */
   readonly deadlinePassed: boolean;
+  /** The tally could not be written for a part of the transaction's life, as far as the judging node knows. */
+  readonly storeTrouble?: boolean;
 }
 
 export interface DecideContext {
@@ -39,6 +41,12 @@ export interface DecideContext {
   readonly bans: ReadonlyMap<PeerId, EvidenceGrade>;
   /** Current lengths of silent runs; absent means 0. */
   readonly silenceStreaks: ReadonlyMap<NodeId, number>;
+  /**
+   * Checks signatures. What is stored may have been put there by a forger, so a stored vote
+   * is verified before anybody is accused by it; otherwise it is not worth the time, for nothing
+   * reaches the chain before the submitter has verified it.
+   */
+  readonly verify: Verify;
 }
 
 /** What became of each vote that was put in, in order. */
@@ -48,16 +56,27 @@ export type VoteOutcome =
   | { readonly kind: "DUPLICATE" }
   /** Another value of the same trustee is recorded already: both votes are the proof. */
   | { readonly kind: "EQUIVOCATION" }
-  | { readonly kind: "REFUSED"; readonly code: "BANNED" | "WRONG_EPOCH" | "UNKNOWN_TRUSTEE" };
+  | {
+      readonly kind: "REFUSED";
+      readonly code:
+        | "BANNED"
+        | "WRONG_EPOCH"
+        | "UNKNOWN_TRUSTEE"
+        /** In the place of this trustee's vote the tally holds what the trustee did not sign. */
+        | "RECORD_FORGED";
+    };
 
 export interface Decision {
   readonly outcomes: readonly VoteOutcome[];
   /** The one commit that follows; null when nothing changes. */
   readonly writes: TxWrites | null;
+  /** Silence was judged and held against nobody: too many were absent, or the tally was in trouble. */
+  readonly outage: boolean;
 }
 
 /** Everything that is being put together for the commit. */
 interface Draft {
+  readonly txId: TxId;
   readonly votes: Map<NodeId, SignedVote>;
   readonly newVotes: VerifiedVote[];
   readonly violations: Violation[];
@@ -80,6 +99,7 @@ export function decide(snapshot: TxSnapshot, input: DecideInput, context: Decide
     "the set is the transaction's",
   );
   const draft: Draft = {
+    txId: snapshot.txId,
     // Only a forger can have put a vote under another name into the store; it counts for nothing.
     votes: new Map([...snapshot.votes].filter(([nodeId]) => set.byNodeId.has(nodeId))),
     newVotes: [],
@@ -94,14 +114,22 @@ export function decide(snapshot: TxSnapshot, input: DecideInput, context: Decide
 
   const verdict = nextState(snapshot, opened, draft, effective, winner, input, context);
   const silence = judgeSilence(
-    { snapshot, record: opened, state: verdict.state, votes: draft.votes, nowMs: input.nowMs },
+    {
+      snapshot,
+      record: opened,
+      state: verdict.state,
+      votes: draft.votes,
+      nowMs: input.nowMs,
+      storeTrouble: input.storeTrouble === true,
+    },
     input.deadlinePassed,
     context,
   );
   draft.violations.push(...silence.violations);
 
   const status = statusOf(verdict.state);
-  if (status === null) return { outcomes, writes: null };
+  const { outage } = silence;
+  if (status === null) return { outcomes, writes: null, outage };
   const record = nextRecord(opened, verdict, draft, effective, silence.absent, input, context);
   const recordChanged = snapshot.record === null || !sameRecord(record, snapshot.record);
   const changed =
@@ -109,7 +137,7 @@ export function decide(snapshot: TxSnapshot, input: DecideInput, context: Decide
     draft.violations.length > 0 ||
     status !== snapshot.status ||
     recordChanged;
-  if (!changed) return { outcomes, writes: null };
+  if (!changed) return { outcomes, writes: null, outage };
   const abortedNow = verdict.state === "Aborted" && snapshot.status !== "ABORTED_BYZANTINE";
   const writes: TxWrites = {
     txId: snapshot.txId,
@@ -124,7 +152,7 @@ export function decide(snapshot: TxSnapshot, input: DecideInput, context: Decide
     silenceStreaks: silence.streaks,
   };
   checkWrites(snapshot, writes, draft);
-  return { outcomes, writes };
+  return { outcomes, writes, outage };
 }
 
 function takeVote(
@@ -132,23 +160,46 @@ function takeVote(
   snapshot: TxSnapshot,
   draft: Draft,
   input: DecideInput,
-  { set, bans }: DecideContext,
+  context: DecideContext,
 ): VoteOutcome {
+  const { set, bans } = context;
   const { nodeId, value } = vote.vote;
   assert(vote.vote.txId === snapshot.txId, "a vote is judged in its own transaction");
-  if (vote.vote.epoch !== set.epoch) return { kind: "REFUSED", code: "WRONG_EPOCH" };
-  if (!set.byNodeId.has(nodeId)) return { kind: "REFUSED", code: "UNKNOWN_TRUSTEE" };
+  const member = set.byNodeId.get(nodeId);
   const recorded = draft.votes.get(nodeId);
-  if (recorded !== undefined) {
-    if (recorded.vote.value === value) return { kind: "DUPLICATE" };
-    // [spec §3.1 Type 1] Also against a trustee that is banned already: an OPINION ban becomes a PROOF.
-    accuse(draft, vote, "DOUBLE_VOTING", doubleVotingEvidence(recorded, vote, set), input.nowMs);
+  // A name may have got another key with another epoch: then these are two signers.
+  if (recorded !== undefined && member?.peerId === vote.peerId && recorded.vote.value !== value) {
+    // What a forger has put into the store accuses nobody.
+    if (!isGenuine(recorded, draft, context)) return { kind: "REFUSED", code: "RECORD_FORGED" };
+    // [spec §3.1 Type 1] Whatever the epochs, for an honest node signs one value a transaction; and also
+    // against a trustee that is banned already: an OPINION ban becomes a PROOF.
+    accuse(draft, vote, "DOUBLE_VOTING", doubleVotingEvidence(recorded, vote), input.nowMs);
     return { kind: "EQUIVOCATION" };
   }
+  if (vote.vote.epoch !== set.epoch) return { kind: "REFUSED", code: "WRONG_EPOCH" };
+  if (member === undefined) return { kind: "REFUSED", code: "UNKNOWN_TRUSTEE" };
+  if (recorded !== undefined) return { kind: "DUPLICATE" };
   if (bans.has(vote.peerId)) return { kind: "REFUSED", code: "BANNED" };
   draft.votes.set(nodeId, vote);
   draft.newVotes.push(vote);
   return { kind: "RECORDED" };
+}
+
+/** Whether the trustee whose vote this is in the tally signed it, for this transaction. */
+function isGenuine(
+  stored: SignedVote,
+  draft: Draft,
+  { set, verify }: DecideContext,
+): stored is VerifiedVote {
+  const { txId, nodeId, value } = stored.vote;
+  if (draft.votes.get(nodeId) !== stored) return false;
+  if (draft.newVotes.some((v) => v === stored)) return true;
+  const read = verifyVote(stored, set, verify);
+  if (!read.ok) return false;
+  const { vote } = read.value;
+  return (
+    vote.txId === draft.txId && vote.txId === txId && vote.nodeId === nodeId && vote.value === value
+  );
 }
 
 function accuse(
@@ -227,16 +278,25 @@ function judgeMinority(
   effective: readonly SignedVote[],
   draft: Draft,
   input: DecideInput,
-  { set }: DecideContext,
+  context: DecideContext,
 ): void {
+  const { set } = context;
   if (winner.kind !== "one") return;
-  const majority = effective.filter((v) => v.vote.value === winner.value);
+  const dissenters = effective.filter((v) => v.vote.value !== winner.value);
+  const unjudged = dissenters.filter(
+    (v) => draft.guilty.get(v.vote.nodeId)?.has("MINORITY_VOTE") !== true,
+  );
+  if (unjudged.length === 0) return;
+  // Signatures are checked only now that somebody is to be accused by them.
+  const majority = effective.filter(
+    (v) => v.vote.value === winner.value && isGenuine(v, draft, context),
+  );
   // After the submission an equivocation may have taken a vote out of the majority: then there is no proof of it any more.
   if (majority.length < set.threshold) return;
-  for (const dissent of effective) {
-    if (dissent.vote.value === winner.value) continue;
+  for (const dissent of unjudged) {
     const trustee = set.byNodeId.get(dissent.vote.nodeId);
     assert(trustee !== undefined, "recorded votes are by trustees");
+    if (!isGenuine(dissent, draft, context)) continue;
     const evidence = minorityEvidence(dissent, majority, set);
     accuse(
       draft,

@@ -1,12 +1,13 @@
 import { concatBytes, equalBytes, fromBase64, hash, toBase64, utf8 } from "./bytes.ts";
-import type { NodeId } from "./ids.ts";
+import type { Epoch, NodeId, PeerId, TxId } from "./ids.ts";
 import { LIMITS } from "./limits.ts";
-import { assertNever, err, ok, type Result } from "./result.ts";
-import { peerIdBytesOf, type TrusteeSet } from "./trustee-set.ts";
+import { assert, assertNever, err, ok, type Result } from "./result.ts";
+import { peerIdBytesOf, type Trustee, type TrusteeSet } from "./trustee-set.ts";
 import {
   decodeFrame,
   decodeVote,
   type SignedVote,
+  type VerifiedVote,
   type Verify,
   verifyFrame,
   verifyVote,
@@ -39,17 +40,39 @@ export type Evidence =
       readonly openedAtMs: number;
       readonly deadlineAtMs: number;
       readonly voted: readonly string[];
+    }
+  /** No violation of its own: many small ones, each with its own evidence, have brought the score below the bound (§7.3). */
+  | {
+      readonly type: "LOW_REPUTATION";
+      readonly nodeId: string;
+      readonly score: number;
+      readonly bound: number;
+      readonly violations: readonly {
+        readonly txId: string;
+        readonly type: string;
+        readonly detectedAtMs: number;
+      }[];
     };
+
+/** The trustee sets that votes may belong to, by epoch. */
+export type TrusteeSets = ReadonlyMap<Epoch, TrusteeSet>;
+
+/** The sets as a map: for what is known to be of one epoch. */
+export function onlySet(set: TrusteeSet): TrusteeSets {
+  return new Map([[set.epoch, set]]);
+}
 
 const json = (signed: SignedVote, set: TrusteeSet): VoteJson =>
   voteToJson(signed, set.byNodeId.get(signed.vote.nodeId)?.peerId ?? "");
 
-export function doubleVotingEvidence(
-  first: SignedVote,
-  second: SignedVote,
-  set: TrusteeSet,
-): Evidence {
-  return { type: "DOUBLE_VOTING", first: json(first, set), second: json(second, set) };
+/** @param first by the same key as the second, in whatever epoch. */
+export function doubleVotingEvidence(first: SignedVote, second: VerifiedVote): Evidence {
+  const { peerId } = second;
+  return {
+    type: "DOUBLE_VOTING",
+    first: voteToJson(first, peerId),
+    second: voteToJson(second, peerId),
+  };
 }
 
 export function minorityEvidence(
@@ -73,22 +96,26 @@ export function evidenceHash(evidence: Evidence): string {
 /** What verified evidence proves, in one sentence, and against whom. */
 export interface Finding {
   readonly nodeId: NodeId;
+  readonly peerId: PeerId;
+  readonly txId: TxId;
   readonly sentence: string;
 }
 
-/** Checks a piece of evidence with nothing but the trustee set of its epoch. */
+/** Checks a piece of evidence with nothing but the trustee sets of its epochs. */
 export function verifyEvidence(
   evidence: Evidence,
-  set: TrusteeSet,
+  sets: TrusteeSets,
   verify: Verify,
 ): Result<Finding, string> {
   switch (evidence.type) {
     case "DOUBLE_VOTING":
-      return verifyDoubleVoting(evidence, set, verify);
+      return verifyDoubleVoting(evidence, sets, verify);
     case "MINORITY_VOTE":
-      return verifyMinority(evidence, set, verify);
+      return verifyMinority(evidence, sets, verify);
     case "INVALID_SIGNATURE":
-      return verifyInvalidSignature(evidence.envelope, set, verify);
+      return verifyInvalidSignature(evidence.envelope, sets, verify);
+    case "LOW_REPUTATION":
+      return err("a low score leaves no signature: each violation behind it has its own evidence");
     case "SILENT_FAILURE":
       return err("silence leaves no signature: it is an observation of the cluster, not a proof");
     default:
@@ -96,9 +123,12 @@ export function verifyEvidence(
   }
 }
 
-function checked(vote: VoteJson, set: TrusteeSet, verify: Verify): Result<SignedVote, string> {
+function checked(vote: VoteJson, sets: TrusteeSets, verify: Verify): Result<VerifiedVote, string> {
   const read = voteFromJson(vote);
   if (!read.ok) return err(read.error.message);
+  const { epoch } = read.value.vote;
+  const set = sets.get(epoch);
+  if (set === undefined) return err(`the trustee set of epoch ${epoch} is not known`);
   const good = verifyVote(read.value, set, verify);
   if (!good.ok) return err(good.error.message);
   // People read these two, so they must not say anything else than what was signed.
@@ -111,21 +141,26 @@ function checked(vote: VoteJson, set: TrusteeSet, verify: Verify): Result<Signed
 
 function verifyDoubleVoting(
   evidence: { readonly first: VoteJson; readonly second: VoteJson },
-  set: TrusteeSet,
+  sets: TrusteeSets,
   verify: Verify,
 ): Result<Finding, string> {
-  const first = checked(evidence.first, set, verify);
+  const first = checked(evidence.first, sets, verify);
   if (!first.ok) return err(`first vote: ${first.error}`);
-  const second = checked(evidence.second, set, verify);
+  const second = checked(evidence.second, sets, verify);
   if (!second.ok) return err(`second vote: ${second.error}`);
   const a = first.value.vote;
   const b = second.value.vote;
-  if (a.nodeId !== b.nodeId) return err("the two votes are by different trustees");
+  // By the key, for a name may get another one with a new epoch.
+  if (first.value.peerId !== second.value.peerId)
+    return err("the two votes are by different trustees");
   if (a.txId !== b.txId) return err("the two votes are for different transactions");
   if (a.value === b.value) return err("the two votes are for the same value");
+  const when = a.epoch === b.epoch ? `epoch ${a.epoch}` : `epochs ${a.epoch} and ${b.epoch}`;
   return ok({
-    nodeId: a.nodeId,
-    sentence: `${a.nodeId} signed two votes for ${a.txId} in epoch ${a.epoch}: ${a.value} and ${b.value}.`,
+    nodeId: b.nodeId,
+    peerId: second.value.peerId,
+    txId: b.txId,
+    sentence: `${b.nodeId} signed two votes for ${a.txId} in ${when}: ${a.value} and ${b.value}.`,
   });
 }
 
@@ -135,21 +170,24 @@ function verifyMinority(
     readonly threshold: number;
     readonly majority: readonly VoteJson[];
   },
-  set: TrusteeSet,
+  sets: TrusteeSets,
   verify: Verify,
 ): Result<Finding, string> {
-  if (evidence.threshold !== set.threshold)
-    return err(`the threshold of epoch ${set.epoch} is ${set.threshold}`);
-  const dissent = checked(evidence.vote, set, verify);
+  const dissent = checked(evidence.vote, sets, verify);
   if (!dissent.ok) return err(`the dissenting vote: ${dissent.error}`);
   const { vote } = dissent.value;
+  const set = sets.get(vote.epoch);
+  assert(set !== undefined, "the vote was checked against its set");
+  if (evidence.threshold !== set.threshold)
+    return err(`the threshold of epoch ${set.epoch} is ${set.threshold}`);
   const voters = new Set<NodeId>();
   let value: bigint | null = null;
   for (const majorityVote of evidence.majority) {
-    const good = checked(majorityVote, set, verify);
+    const good = checked(majorityVote, sets, verify);
     if (!good.ok) return err(`a majority vote: ${good.error}`);
     const other = good.value.vote;
     if (other.txId !== vote.txId) return err("a majority vote is for another transaction");
+    if (other.epoch !== vote.epoch) return err("a majority vote is of another epoch");
     if (value !== null && other.value !== value) return err("the majority votes differ");
     value = other.value;
     voters.add(other.nodeId);
@@ -159,6 +197,8 @@ function verifyMinority(
   if (value === vote.value) return err("the vote agrees with the majority");
   return ok({
     nodeId: vote.nodeId,
+    peerId: dissent.value.peerId,
+    txId: vote.txId,
     sentence: `${vote.nodeId} voted ${vote.value} for ${vote.txId} in epoch ${vote.epoch}, against ${voters.size} trustees who voted ${value}.`,
   });
 }
@@ -194,7 +234,7 @@ function varint(n: number): Uint8Array {
 
 function verifyInvalidSignature(
   envelope: EnvelopeJson,
-  set: TrusteeSet,
+  sets: TrusteeSets,
   verify: Verify,
 ): Result<Finding, string> {
   const from = fromBase64(envelope.from);
@@ -203,13 +243,15 @@ function verifyInvalidSignature(
   const signature = fromBase64(envelope.signature);
   if (from === null || data === null || sequenceNumber === null || signature === null)
     return err("the envelope is not readable");
-  const author = set.trustees.find((t) => equalBytes(peerIdBytesOf(t.publicKey), from));
-  if (author === undefined) return err("the publisher is not a trustee of this epoch");
+  const named = namedVote(data);
+  if (named === null) return err("the published bytes are no vote");
+  const set = sets.get(named.epoch);
+  if (set === undefined) return err(`the trustee set of epoch ${named.epoch} is not known`);
+  const author = authorOf(from, set, sets);
+  if (author === undefined) return err("the publisher is not a trustee");
   const signed = envelopeSigningBytes({ from, data, sequenceNumber, topic: envelope.topic });
   if (!verify(author.publicKey, signed, signature))
     return err("the publisher's own signature is not valid, so it proves nothing");
-  const named = namedVote(data);
-  if (named === null) return err("the published bytes are no vote");
   const frame = decodeFrame(data);
   if (!frame.ok) return err("the published bytes are no vote");
   const inner = verifyFrame(frame.value, set, verify);
@@ -217,18 +259,29 @@ function verifyInvalidSignature(
   if (inner.error.code !== "BAD_SIGNATURE") return err(inner.error.message);
   return ok({
     nodeId: author.nodeId,
+    peerId: author.peerId,
+    txId: named.txId,
     sentence: `${author.nodeId} published a vote in the name of ${named.nodeId} for ${named.txId} whose signature is not ${named.nodeId}'s.`,
   });
+}
+
+/** Who published, under the name that it has in the vote's epoch, or else in any. */
+function authorOf(from: Uint8Array, set: TrusteeSet, sets: TrusteeSets): Trustee | undefined {
+  const isAuthor = (t: Trustee): boolean => equalBytes(peerIdBytesOf(t.publicKey), from);
+  const others = [...sets.values()].flatMap((other) => other.trustees);
+  return set.trustees.find(isAuthor) ?? others.find(isAuthor);
 }
 
 /** Whose vote, and on what, a frame claims to be; null when it is no frame. Believes nothing. */
 export function namedVote(
   frameBytes: Uint8Array,
-): { readonly nodeId: NodeId; readonly txId: string } | null {
+): { readonly nodeId: NodeId; readonly txId: TxId; readonly epoch: Epoch } | null {
   if (frameBytes.length > LIMITS.voteFrameBytesMax) return null;
   const frame = decodeFrame(frameBytes);
   const leaf = frame.ok ? frame.value.leaves[0] : undefined;
   if (leaf === undefined) return null;
   const vote = decodeVote(leaf);
-  return vote.ok ? { nodeId: vote.value.nodeId, txId: vote.value.txId } : null;
+  if (!vote.ok) return null;
+  const { nodeId, txId, epoch } = vote.value;
+  return { nodeId, txId, epoch };
 }

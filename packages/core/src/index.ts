@@ -24,12 +24,15 @@ export {
   type VoteOutcome,
 } from "./decide.ts";
 export {
+  doubleVotingEvidence,
   type EnvelopeJson,
   type Evidence,
   envelopeSigningBytes,
   evidenceHash,
   type Finding,
   namedVote,
+  onlySet,
+  type TrusteeSets,
   verifyEvidence,
 } from "./evidence.ts";
 export {
@@ -57,6 +60,7 @@ export {
   type ProtocolConfig,
   type PunishmentProfile,
 } from "./protocol-config.ts";
+export { REFUSAL_REASONS, type Receipt, type RefusalReason } from "./receipt.ts";
 export { AssertionError, assert, assertNever, err, ok, type Result, unwrap } from "./result.ts";
 export {
   type AttemptKind,
@@ -70,9 +74,11 @@ export {
 export {
   type AbortReason,
   type Ban,
+  type BanLift,
   countVotes,
   emptySnapshot,
   type FinalDecision,
+  type StreakChange,
   type TxRecord,
   type TxSnapshot,
   type TxWrites,
@@ -88,7 +94,7 @@ export {
   type TrusteeSet,
   thresholdProblems,
 } from "./trustee-set.ts";
-export { type EvidenceGrade, gradeOf, type ViolationType } from "./violation.ts";
+export { type BanReason, type EvidenceGrade, gradeOf, type ViolationType } from "./violation.ts";
 export {
   decodeFrame,
   decodeVote,

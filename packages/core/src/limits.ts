@@ -38,6 +38,14 @@ export const LIMITS = {
   pendingVotesMax: 50_000,
   /** Transactions that a node holds in its view of the tally, older finished ones dropped first: about 8 kB each with five votes, of the 512 MB a node has. */
   viewTransactionsMax: 20_000,
+  /** Trustee sets kept in force for old transactions and evidence: one a change, and a set of 100 is 20 kB. */
+  epochsKept: 64,
+  /** Life of receipts in etcd, in seconds: history has them long before, and etcd must not fill with refusals. */
+  receiptsTtlSeconds: 3_600,
+  /** Receipts in one etcd value: about 600 B each, far below a request's 1.5 MiB. */
+  receiptsPerWriteMax: 100,
+  /** Votes of refused messages remembered to be held against later ones (equivocation outside the tally). */
+  refusedVotesMax: 20_000,
   /** Operations in one etcd Txn, parent and deepest child together (etcd's default). */
   etcdTxnOpsMax: 128,
   /** Results in one chain transaction: above this gas per result stops falling (25 k each). */

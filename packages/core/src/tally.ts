@@ -1,7 +1,7 @@
 import type { Evidence } from "./evidence.ts";
 import type { Epoch, NodeId, PeerId, TxId, Value } from "./ids.ts";
 import type { DissentPolicy, PunishmentProfile } from "./protocol-config.ts";
-import type { EvidenceGrade, ViolationType } from "./violation.ts";
+import type { BanReason, EvidenceGrade, ViolationType } from "./violation.ts";
 import type { SignedVote, VerifiedVote } from "./vote.ts";
 import type { TxStatus } from "./vote-fsm.ts";
 
@@ -62,10 +62,30 @@ export interface Violation {
 export interface Ban {
   readonly peerId: PeerId;
   readonly nodeId: NodeId;
-  readonly reason: ViolationType;
+  readonly reason: BanReason;
   readonly grade: EvidenceGrade;
   readonly bannedAtMs: number;
   readonly evidence: Evidence;
+}
+
+/** The end of a ban, kept for ever: who ended it, and why. */
+export interface BanLift {
+  readonly peerId: PeerId;
+  readonly nodeId: NodeId | null;
+  /** OPERATOR: a person ended an OPINION ban. UNPROVEN: a node struck a ban that its own evidence does not bear out. */
+  readonly kind: "OPERATOR" | "UNPROVEN";
+  /** The person's name as they gave it, or the node's. */
+  readonly by: string;
+  readonly reason: string;
+  readonly liftedAtMs: number;
+  /** What the ban had been for; null when it was not readable. */
+  readonly banReason: BanReason | null;
+}
+
+/** A silent run's length as it was judged on and as it becomes: the first guards the second. */
+export interface StreakChange {
+  readonly before: number;
+  readonly after: number;
 }
 
 /** The write-once word on a transaction: whichever of the two is first stands for ever. */
@@ -85,8 +105,8 @@ export interface TxWrites {
   readonly decision: FinalDecision | null;
   readonly violations: readonly Violation[];
   readonly bans: readonly Ban[];
-  /** New lengths of silent runs; absent nodes grow, present ones fall to 0. */
-  readonly silenceStreaks: ReadonlyMap<NodeId, number>;
+  /** Lengths of silent runs; absent nodes grow, present ones fall to 0. The commit is void when `before` is not what is stored. */
+  readonly silenceStreaks: ReadonlyMap<NodeId, StreakChange>;
 }
 
 /** Number of distinct recorded votes per value (I7). */

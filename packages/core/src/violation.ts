@@ -12,6 +12,9 @@ export type ViolationType =
  */
 export type EvidenceGrade = "PROOF" | "OPINION";
 
+/** Why a peer is out: a violation, or a score that many small ones have brought too low (§7.3). */
+export type BanReason = ViolationType | "LOW_REPUTATION";
+
 export function gradeOf(type: ViolationType): EvidenceGrade {
   return type === "DOUBLE_VOTING" || type === "INVALID_SIGNATURE" ? "PROOF" : "OPINION";
 }

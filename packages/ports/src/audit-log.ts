@@ -1,4 +1,13 @@
-import type { Epoch, NodeId, PeerId, TxId, Value, ViolationType } from "@quorate/core";
+import type {
+  BanLift,
+  Epoch,
+  NodeId,
+  PeerId,
+  Receipt,
+  TxId,
+  Value,
+  ViolationType,
+} from "@quorate/core";
 import type { AbortOptions } from "./lifecycle.ts";
 
 export interface VoteRow {
@@ -32,6 +41,18 @@ export interface BanRow {
   readonly reason: string;
   readonly grade: "PROOF" | "OPINION";
   readonly bannedAtMs: number;
+  readonly evidenceJson: string;
+}
+
+/** The end of a ban. */
+export interface LiftRow extends Omit<BanLift, "kind"> {
+  readonly kind: "lift";
+  readonly liftKind: BanLift["kind"];
+}
+
+export interface ReceiptRow {
+  readonly kind: "receipt";
+  readonly receipt: Receipt;
 }
 
 export interface TransactionRow {
@@ -46,7 +67,7 @@ export interface TransactionRow {
 }
 
 /** One change in etcd, as history keeps it. */
-export type AuditRow = VoteRow | ViolationRow | BanRow | TransactionRow;
+export type AuditRow = VoteRow | ViolationRow | BanRow | LiftRow | ReceiptRow | TransactionRow;
 
 export interface AuditBatch {
   /** All changes up to and including this etcd revision are in `rows` or in earlier batches. */

@@ -36,6 +36,30 @@ export interface GossipMessage {
 /** Judges a message before it is forwarded. Must be bounded in time; a throw counts as IGNORE and is logged. */
 export type GossipValidator = (message: GossipMessage) => GossipVerdict | Promise<GossipVerdict>;
 
+/** Why a message was dropped before the validator saw it; closed, for it is a metric label. */
+export type GossipRefusalReason =
+  /** Its author is none of the known ones. */
+  | "unknown_author"
+  | "author_banned"
+  /** No envelope that a member of this network can have made: wrong topic, sizes, author's form. */
+  | "malformed_envelope"
+  | "oversized"
+  /** More than this forwarder may pass on of this author, or at all. */
+  | "rate_limited"
+  /** The validator has all it can hold. */
+  | "no_room";
+
+export interface GossipRefusal {
+  readonly reason: GossipRefusalReason;
+  /** Whom the message names; nothing about it has been verified. Null when unreadable. */
+  readonly claimedAuthor: PeerId | null;
+  readonly forwarder: PeerId;
+  readonly data: Uint8Array;
+}
+
+/** Called for each refused message, in the hot path: it must return at once and never throw. */
+export type GossipRefusalListener = (refusal: GossipRefusal) => void;
+
 export interface PeerConnection {
   readonly peerId: PeerId;
   readonly address: string;
@@ -57,6 +81,15 @@ export interface Gossip extends Lifecycle {
   readonly localPeerId: PeerId;
   /** Replaces the validator. Until one is set every message is ignored. */
   setValidator(validator: GossipValidator): void;
+  /**
+   * Names everybody whose messages matter (trustees); replaces the ones named before.
+   * Messages by others are dropped before their signature is checked, and a copy under
+   * another name never shadows the original. Until it is called every author is known.
+   * Peers that are not among them may listen and forward, within a share of the connections.
+   */
+  setAuthors(authors: readonly PeerId[]): void;
+  /** Replaces the listener for what is dropped before the validator. */
+  onRefused(listener: GossipRefusalListener): void;
   /**
    * Publishes to the vote topic. Own messages are not delivered back to the validator.
    * @returns to how many peers it was sent; 0 is not an error (nobody is connected yet).

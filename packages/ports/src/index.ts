@@ -1,8 +1,11 @@
+export type { Accusation, AccusationJournal } from "./accusation-journal.ts";
 export type {
   AuditBatch,
   AuditLog,
   AuditRow,
   BanRow,
+  LiftRow,
+  ReceiptRow,
   TransactionRow,
   ViolationRow,
   VoteRow,
@@ -25,10 +28,14 @@ export {
 } from "./chain.ts";
 export type { Clock } from "./clock.ts";
 export { StoreError } from "./errors.ts";
+export { type FaultPoint, noFault } from "./fault-point.ts";
 export type {
   Gossip,
   GossipEnvelope,
   GossipMessage,
+  GossipRefusal,
+  GossipRefusalListener,
+  GossipRefusalReason,
   GossipStatus,
   GossipValidator,
   GossipVerdict,
@@ -59,6 +66,7 @@ export type {
   SubmissionStore,
 } from "./submission-store.ts";
 export type {
+  BanEntry,
   Change,
   ChangeSet,
   ClusterConfig,
@@ -70,5 +78,6 @@ export type {
   TallyStore,
   TxCommit,
   VersionedSnapshot,
+  ViolationsPage,
 } from "./tally-store.ts";
 export type { JournalEntry, VoteJournal } from "./vote-journal.ts";

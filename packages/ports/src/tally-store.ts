@@ -1,8 +1,12 @@
 import type {
   Ban,
+  BanLift,
+  Epoch,
   EvidenceGrade,
+  FinalDecision,
   NodeId,
   PeerId,
+  Receipt,
   SignedVote,
   TrusteeSet,
   TxId,
@@ -10,9 +14,8 @@ import type {
   TxSnapshot,
   TxStatus,
   TxWrites,
-  Violation,
-  FinalDecision,
   Value,
+  Violation,
 } from "@quorate/core";
 import type { AbortOptions, Lifecycle } from "./lifecycle.ts";
 
@@ -44,7 +47,7 @@ export type CommitOutcome =
 /** A violation outside any transaction's vote set: a bad signature under a valid envelope. */
 export interface StandaloneViolation {
   readonly violation: Omit<Violation, "nodeId"> & { readonly nodeId: NodeId | null };
-  readonly ban: Omit<Ban, "nodeId"> & { readonly nodeId: NodeId | null };
+  readonly ban: BanEntry;
 }
 
 /** A live node, as its lease says. */
@@ -78,8 +81,11 @@ export type Change =
   | {
       readonly kind: "ban";
       readonly peerId: PeerId;
+      /** Null when the ban has ended. */
       readonly ban: StandaloneViolation["ban"] | null;
     }
+  | { readonly kind: "lift"; readonly lift: BanLift }
+  | { readonly kind: "receipts"; readonly receipts: readonly Receipt[] }
   | { readonly kind: "presence"; readonly peerId: PeerId; readonly presence: Presence | null }
   | { readonly kind: "config" }
   /** A key under the cluster that is not readable: forged or from a newer version. */
@@ -92,9 +98,21 @@ export interface ChangeSet {
 }
 
 export interface ClusterConfig {
+  /** The set in force: transactions open under it. */
   readonly set: TrusteeSet;
   /** Modification revision of the epoch key: the guard of every vote commit. */
   readonly epochVersion: bigint;
+  /** The set in force and the ones before it, the newest `LIMITS.epochsKept`: a transaction keeps the set it opened under. */
+  readonly sets: ReadonlyMap<Epoch, TrusteeSet>;
+}
+
+/** A ban, also of a peer whose name is not known. */
+export type BanEntry = Omit<Ban, "nodeId"> & { readonly nodeId: NodeId | null };
+
+export interface ViolationsPage {
+  readonly violations: readonly StandaloneViolation["violation"][];
+  /** Where the next page begins; null at the end. */
+  readonly next: string | null;
 }
 
 export interface OpenTransaction {
@@ -117,6 +135,17 @@ export interface TallyStore extends Lifecycle {
   initCluster(set: TrusteeSet, options?: AbortOptions): Promise<"created" | "exists">;
   /** The trustee set in force; rejects with StoreError REFUSED when the cluster was never initialised. */
   readConfig(options?: AbortOptions): Promise<ClusterConfig>;
+  /**
+   * Puts the next epoch's set in force, in one step. Commits decided under the epoch before become conflicts.
+   * @param next its epoch is one more than the one in force
+   * @param epochVersion from the `readConfig` that `next` was made from
+   * @returns "conflict" when the set has been changed meanwhile: read and make the change again
+   */
+  changeTrustees(
+    next: TrusteeSet,
+    epochVersion: bigint,
+    options?: AbortOptions,
+  ): Promise<"changed" | "conflict">;
   /** Linearizable read of one transaction, at one revision. */
   read(txId: TxId, options?: AbortOptions): Promise<VersionedSnapshot>;
   /**
@@ -131,11 +160,40 @@ export interface TallyStore extends Lifecycle {
   ): Promise<readonly CommitOutcome[]>;
   /** Records a violation and its ban once. @returns false when that violation is recorded already. */
   recordViolation(entry: StandaloneViolation, options?: AbortOptions): Promise<boolean>;
+  /**
+   * Bans a peer for what is no single violation (LOW_REPUTATION), unless it is banned already.
+   * @returns false when it is.
+   */
+  recordBan(ban: BanEntry, options?: AbortOptions): Promise<boolean>;
+  /**
+   * Ends an OPINION ban for good, records who did it and why, and ends the peer's silent run, in one step. Idempotent.
+   * @returns "permanent" for a PROOF ban, which stands.
+   */
+  liftBan(lift: BanLift, options?: AbortOptions): Promise<"lifted" | "not-banned" | "permanent">;
+  /**
+   * Removes a ban of either grade that its own evidence does not bear out (somebody with access to the store
+   * forged it), if it is still the one of this version, and records that.
+   * @returns false when it has changed or gone.
+   */
+  strikeBan(lift: BanLift, version: bigint, options?: AbortOptions): Promise<boolean>;
+  /** Recorded ends of bans, oldest first. */
+  readLifts(options?: AbortOptions): Promise<readonly BanLift[]>;
   /** All bans, with the revision of the read. */
   readBans(options?: AbortOptions): Promise<{
     readonly revision: bigint;
-    readonly bans: ReadonlyMap<PeerId, StandaloneViolation["ban"]>;
+    readonly bans: ReadonlyMap<PeerId, BanEntry>;
+    /** Modification revision of each ban's key. */
+    readonly versions: ReadonlyMap<PeerId, bigint>;
   }>;
+  /** Keeps a node's receipts for `LIMITS.receiptsTtlSeconds`; at most `LIMITS.receiptsPerWriteMax`, all of one node's run. Idempotent by their sequence numbers. */
+  recordReceipts(receipts: readonly Receipt[], options?: AbortOptions): Promise<void>;
+  /** The newest receipts of all nodes that are still kept, newest first. */
+  readReceipts(limit: number, options?: AbortOptions): Promise<readonly Receipt[]>;
+  /** Recorded violations of all transactions, in order of transaction id. @param page `after` is the `next` of the page before. */
+  listViolations(
+    page: { readonly after: string | null; readonly limit: number },
+    options?: AbortOptions,
+  ): Promise<ViolationsPage>;
   /** Transactions that have a status, in the order in which they opened; `after` continues. A page may be shorter than `limit`: only an empty one is the end. */
   listTransactions(
     page: { readonly after: TxId | null; readonly limit: number },
