@@ -60,7 +60,20 @@ export {
   type ProtocolConfig,
   type PunishmentProfile,
 } from "./protocol-config.ts";
-export { REFUSAL_REASONS, type Receipt, type RefusalReason } from "./receipt.ts";
+export {
+  isAuthorVerified,
+  REFUSAL_REASONS,
+  type Receipt,
+  type ReceiptFields,
+  type ReceiptJson,
+  type RefusalReason,
+  receiptFromJson,
+  receiptSigningBytes,
+  receiptToJson,
+  refusedMessageHash,
+  signReceipt,
+  verifyReceipt,
+} from "./receipt.ts";
 export { AssertionError, assert, assertNever, err, ok, type Result, unwrap } from "./result.ts";
 export {
   type AttemptKind,
