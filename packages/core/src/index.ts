@@ -74,6 +74,15 @@ export {
   signReceipt,
   verifyReceipt,
 } from "./receipt.ts";
+export {
+  isBelowBound,
+  REPUTATION,
+  type ReputationEvent,
+  type ReputationState,
+  reputationAfter,
+  SPOTLESS,
+  scoreAt,
+} from "./reputation.ts";
 export { AssertionError, assert, assertNever, err, ok, type Result, unwrap } from "./result.ts";
 export {
   type AttemptKind,
