@@ -67,10 +67,10 @@ export {
   type MemorySubmissionStore,
   type MemorySubmissionStoreOptions,
 } from "./memory-submission-store.ts";
+export { SharedTally } from "./memory-tally-shared.ts";
 export {
   MemoryTallyStore,
   type MemoryTallyStoreOptions,
-  SharedTally,
   type TallyFault,
   type TallyOperation,
 } from "./memory-tally-store.ts";

@@ -4,7 +4,8 @@ import {
   tallyStoreContract,
   testClusterId,
 } from "./contracts/tally-store.contract.ts";
-import { MemoryTallyStore, SharedTally } from "./memory-tally-store.ts";
+import { SharedTally } from "./memory-tally-shared.ts";
+import { MemoryTallyStore } from "./memory-tally-store.ts";
 
 /** Time that moves only when told to. */
 class ManualClock implements Clock {

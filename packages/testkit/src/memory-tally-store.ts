@@ -1,18 +1,18 @@
+import { isDeepStrictEqual } from "node:util";
 import {
   assert,
+  type BanLift,
   type EvidenceGrade,
-  type FinalDecision,
   type NodeId,
   type PeerId,
+  type Receipt,
   type TrusteeSet,
   type TxId,
-  type TxRecord,
-  type TxStatus,
-  type VerifiedVote,
   type ViolationType,
 } from "@quorate/core";
 import {
   type AbortOptions,
+  type BanEntry,
   type Change,
   type ChangeSet,
   type Clock,
@@ -26,7 +26,20 @@ import {
   type TallyStore,
   type TxCommit,
   type VersionedSnapshot,
+  type ViolationsPage,
 } from "@quorate/ports";
+import {
+  liftBan,
+  liftsOldestFirst,
+  pageOfViolations,
+  recordBan,
+  recordViolation,
+  setBan,
+  strikeBan,
+  violationKey,
+} from "./memory-tally-bans.ts";
+import { newestReceipts, recordReceipts } from "./memory-tally-receipts.ts";
+import type { OpenViolation, SharedTally, TxState } from "./memory-tally-shared.ts";
 
 export type TallyOperation =
   | "start"
@@ -35,6 +48,7 @@ export type TallyOperation =
   | "commit"
   | "violation"
   | "bans"
+  | "receipts"
   | "list"
   | "presence"
   | "silence"
@@ -61,152 +75,6 @@ export interface MemoryTallyStoreOptions {
     readonly client: string;
     readonly operation: TallyOperation;
   }) => TallyFault | null;
-}
-
-type OpenViolation = StandaloneViolation["violation"];
-type OpenBan = StandaloneViolation["ban"];
-
-interface TxState {
-  created: bigint;
-  version: bigint;
-  status: TxStatus;
-  record: TxRecord | null;
-  readonly votes: Map<NodeId, VerifiedVote>;
-  readonly violations: Map<string, OpenViolation>;
-  decision: FinalDecision | null;
-}
-
-interface Lease {
-  readonly ttlSeconds: number;
-  cancelExpiry: () => void;
-  readonly onEnd: (() => void)[];
-}
-
-/** What all clients of one in-memory tally share: the "server". Synchronous; each mutation is one revision. */
-export class SharedTally {
-  readonly #clock: Clock;
-  #revision = 1n;
-  #compacted = 0n;
-  readonly #history: ChangeSet[] = [];
-  readonly #waiting = new Set<() => void>();
-  readonly #leases = new Map<number, Lease>();
-  #leaseCount = 0;
-  readonly transactions: Map<TxId, TxState> = new Map();
-  readonly strayViolations: Map<string, OpenViolation> = new Map();
-  readonly bans: Map<PeerId, OpenBan> = new Map();
-  readonly streaks: Map<NodeId, number> = new Map();
-  readonly presences: Map<PeerId, { readonly presence: Presence; readonly leaseId: number }> =
-    new Map();
-  /** Candidates by leadership, oldest first. */
-  readonly queues: Map<string, { readonly candidate: string; readonly leaseId: number }[]> =
-    new Map();
-  config: ClusterConfig | null = null;
-
-  constructor(dependencies: { readonly clock: Clock }) {
-    this.#clock = dependencies.clock;
-  }
-
-  get revision(): bigint {
-    return this.#revision;
-  }
-
-  /** The revision that the mutation under way will have. */
-  get nextRevision(): bigint {
-    return this.#revision + 1n;
-  }
-
-  /** Ends a mutation: all of it is one revision. */
-  publish(changes: readonly Change[]): void {
-    this.#revision++;
-    this.#history.push({ revision: this.#revision, changes });
-    this.#wake();
-  }
-
-  /** Writes what no store would: forged or unreadable keys, as watchers see them. */
-  inject(changes: readonly Change[]): void {
-    this.publish(changes);
-  }
-
-  /** Forgets history before `revision`; watchers that need it get CORRUPT. */
-  compact(revision: bigint): void {
-    assert(revision <= this.#revision, "only the past can be compacted");
-    while (this.#history[0] !== undefined && this.#history[0].revision < revision)
-      this.#history.shift();
-    this.#compacted = revision;
-    this.#wake();
-  }
-
-  /** Moves the epoch on, as an operator's change of the trustee set does. */
-  setConfig(set: TrusteeSet): void {
-    this.config = { set, epochVersion: this.nextRevision };
-    this.publish([{ kind: "config" }]);
-  }
-
-  /** The first change set after a revision, or null while there is none. */
-  changesAfter(after: bigint): ChangeSet | null {
-    if (after + 1n < this.#compacted)
-      throw new StoreError("CORRUPT", `revisions after ${after} are compacted away`, {
-        retryable: false,
-      });
-    const first = this.#history[0];
-    if (first === undefined) return null;
-    return (
-      this.#history[Number(after >= first.revision ? after - first.revision + 1n : 0n)] ?? null
-    );
-  }
-
-  /** Resolves at the next publication, or when aborted. */
-  async nextPublication(signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return;
-    await new Promise<void>((resolve) => {
-      const done = (): void => {
-        this.#waiting.delete(done);
-        signal.removeEventListener("abort", done);
-        resolve();
-      };
-      this.#waiting.add(done);
-      signal.addEventListener("abort", done);
-    });
-  }
-
-  grantLease(ttlSeconds: number): number {
-    const id = ++this.#leaseCount;
-    const cancelExpiry = this.#scheduleExpiry(id, ttlSeconds);
-    this.#leases.set(id, { ttlSeconds, cancelExpiry, onEnd: [] });
-    return id;
-  }
-
-  /** @returns false when the lease is gone. */
-  renewLease(id: number): boolean {
-    const lease = this.#leases.get(id);
-    if (lease === undefined) return false;
-    lease.cancelExpiry();
-    lease.cancelExpiry = this.#scheduleExpiry(id, lease.ttlSeconds);
-    return true;
-  }
-
-  /** What to do when the lease ends, revoked or expired. */
-  onLeaseEnd(id: number, callback: () => void): void {
-    const lease = this.#leases.get(id);
-    if (lease === undefined) callback();
-    else lease.onEnd.push(callback);
-  }
-
-  endLease(id: number): void {
-    const lease = this.#leases.get(id);
-    if (lease === undefined) return;
-    this.#leases.delete(id);
-    lease.cancelExpiry();
-    for (const callback of lease.onEnd) callback();
-  }
-
-  #scheduleExpiry(id: number, ttlSeconds: number): () => void {
-    return this.#clock.schedule(ttlSeconds * 1_000, () => this.endLease(id));
-  }
-
-  #wake(): void {
-    for (const waiter of this.#waiting) waiter();
-  }
 }
 
 /**
@@ -264,6 +132,29 @@ export class MemoryTallyStore implements TallyStore, Election {
     });
   }
 
+  changeTrustees(
+    next: TrusteeSet,
+    epochVersion: bigint,
+    options: AbortOptions = {},
+  ): Promise<"changed" | "conflict"> {
+    return this.#call("config", options, () => {
+      const { config } = this.#shared;
+      if (config === null)
+        throw new StoreError("REFUSED", "the cluster is not initialised", { retryable: false });
+      // Of a lost reply, repeated: the set in force is the one that is asked for.
+      if (config.epochVersion !== epochVersion)
+        return isDeepStrictEqual(config.set, next) ? "changed" : "conflict";
+      if (next.epoch !== config.set.epoch + 1)
+        throw new StoreError(
+          "REFUSED",
+          `epoch ${config.set.epoch} is followed by the next number, not by ${next.epoch}`,
+          { retryable: false },
+        );
+      this.#shared.setConfig(next);
+      return "changed";
+    });
+  }
+
   read(txId: TxId, options: AbortOptions = {}): Promise<VersionedSnapshot> {
     return this.#call("read", options, () => this.#snapshot(txId));
   }
@@ -278,33 +169,53 @@ export class MemoryTallyStore implements TallyStore, Election {
     return this.#call("commit", options, () => this.#commitAll(commits, epochVersion));
   }
 
-  recordViolation(
-    { violation, ban }: StandaloneViolation,
+  recordViolation(entry: StandaloneViolation, options: AbortOptions = {}): Promise<boolean> {
+    return this.#call("violation", options, () => recordViolation(this.#shared, entry));
+  }
+
+  recordBan(ban: BanEntry, options: AbortOptions = {}): Promise<boolean> {
+    return this.#call("bans", options, () => recordBan(this.#shared, ban));
+  }
+
+  liftBan(
+    lift: BanLift,
     options: AbortOptions = {},
-  ): Promise<boolean> {
-    return this.#call("violation", options, () => {
-      const { txId, peerId, type } = violation;
-      const shared = this.#shared;
-      const key = `${txId}/${peerId}/${type}`;
-      const known = shared.transactions.get(txId)?.violations ?? shared.strayViolations;
-      if (known.has(key) || shared.strayViolations.has(key)) return false;
-      known.set(key, violation);
-      const changes: Change[] = [{ kind: "violation", violation }];
-      const before = shared.bans.get(peerId);
-      if (before === undefined || (before.grade === "OPINION" && ban.grade === "PROOF")) {
-        shared.bans.set(peerId, ban);
-        changes.push({ kind: "ban", peerId, ban });
-      }
-      shared.publish(changes);
-      return true;
-    });
+  ): Promise<"lifted" | "not-banned" | "permanent"> {
+    return this.#call("bans", options, () => liftBan(this.#shared, lift));
+  }
+
+  strikeBan(lift: BanLift, version: bigint, options: AbortOptions = {}): Promise<boolean> {
+    return this.#call("bans", options, () => strikeBan(this.#shared, lift, version));
+  }
+
+  readLifts(options: AbortOptions = {}): Promise<readonly BanLift[]> {
+    return this.#call("bans", options, () => liftsOldestFirst(this.#shared));
   }
 
   readBans(options: AbortOptions = {}): ReturnType<TallyStore["readBans"]> {
-    return this.#call("bans", options, () => ({
-      revision: this.#shared.revision,
-      bans: new Map(this.#shared.bans),
-    }));
+    return this.#call("bans", options, () => {
+      const { revision, bans } = this.#shared;
+      return {
+        revision,
+        bans: new Map([...bans].map(([peerId, { ban }]) => [peerId, ban])),
+        versions: new Map([...bans].map(([peerId, { version }]) => [peerId, version])),
+      };
+    });
+  }
+
+  recordReceipts(receipts: readonly Receipt[], options: AbortOptions = {}): Promise<void> {
+    return this.#call("receipts", options, () => recordReceipts(this.#shared, receipts));
+  }
+
+  readReceipts(limit: number, options: AbortOptions = {}): Promise<readonly Receipt[]> {
+    return this.#call("receipts", options, () => newestReceipts(this.#shared, limit));
+  }
+
+  listViolations(
+    page: { readonly after: string | null; readonly limit: number },
+    options: AbortOptions = {},
+  ): Promise<ViolationsPage> {
+    return this.#call("violation", options, () => pageOfViolations(this.#shared, page));
   }
 
   listTransactions(
@@ -509,7 +420,10 @@ export class MemoryTallyStore implements TallyStore, Election {
       writes.newVotes.every(
         (vote) => !shared.bans.has(vote.peerId) && tx?.votes.has(vote.vote.nodeId) !== true,
       ) &&
-      (writes.decision === null || (tx?.decision ?? null) === null)
+      (writes.decision === null || (tx?.decision ?? null) === null) &&
+      [...writes.silenceStreaks].every(
+        ([nodeId, { before }]) => (shared.streaks.get(nodeId) ?? 0) === before,
+      )
     );
   }
 
@@ -547,21 +461,21 @@ export class MemoryTallyStore implements TallyStore, Election {
       changes.push({ kind: "decision", txId, decision: writes.decision });
     }
     for (const violation of writes.violations) {
-      tx.violations.set(`${txId}/${violation.peerId}/${violation.type}`, violation);
+      tx.violations.set(violationKey(violation), violation);
       changes.push({ kind: "violation", violation });
     }
     for (const ban of writes.bans) {
-      shared.bans.set(ban.peerId, ban);
+      setBan(shared, ban);
       changes.push({ kind: "ban", peerId: ban.peerId, ban });
     }
-    for (const [nodeId, streak] of writes.silenceStreaks) shared.streaks.set(nodeId, streak);
+    for (const [nodeId, { after }] of writes.silenceStreaks) shared.streaks.set(nodeId, after);
     return changes;
   }
 
   #conflict({ writes }: TxCommit): CommitOutcome {
     const bans = new Map<PeerId, EvidenceGrade>();
     for (const { peerId } of writes.newVotes) {
-      const ban = this.#shared.bans.get(peerId);
+      const ban = this.#shared.bans.get(peerId)?.ban;
       if (ban !== undefined) bans.set(peerId, ban.grade);
     }
     return { kind: "conflict", fresh: this.#snapshot(writes.txId), bans };

@@ -10,6 +10,7 @@ import {
   type TxSnapshot,
   type TxWrites,
   type Value,
+  type Verify,
   type Violation,
   assert,
   DEFAULT_PROTOCOL_CONFIG,
@@ -18,6 +19,7 @@ import {
   type Decision,
   emptySnapshot,
 } from "@quorate/core";
+import { nodeEd25519 } from "./node-ed25519.ts";
 
 /** The snapshot that a commit of `writes` leaves behind. Pure. */
 export function applyWrites(snapshot: TxSnapshot, writes: TxWrites): TxSnapshot {
@@ -54,10 +56,16 @@ export class TallyFold {
   readonly decisions = new Map<TxId, FinalDecision>();
   readonly violations: Violation[] = [];
   readonly #snapshots = new Map<TxId, TxSnapshot>();
+  readonly #verify: Verify;
 
-  constructor(set: TrusteeSet, config: Partial<ProtocolConfig> = {}) {
+  constructor(
+    set: TrusteeSet,
+    config: Partial<ProtocolConfig> = {},
+    verify: Verify = (key, message, signature) => nodeEd25519.verify(key, message, signature),
+  ) {
     this.set = set;
     this.config = { ...DEFAULT_PROTOCOL_CONFIG, ...config };
+    this.#verify = verify;
   }
 
   snapshot(txId: TxId): TxSnapshot {
@@ -82,6 +90,7 @@ export class TallyFold {
         config: this.config,
         bans: this.banGrades(),
         silenceStreaks: this.silenceStreaks,
+        verify: this.#verify,
       },
     );
     if (decision.writes !== null) this.apply(decision.writes);
@@ -99,7 +108,13 @@ export class TallyFold {
     }
     this.violations.push(...writes.violations);
     for (const ban of writes.bans) this.bans.set(ban.peerId, ban);
-    for (const [nodeId, streak] of writes.silenceStreaks) this.silenceStreaks.set(nodeId, streak);
+    for (const [nodeId, { before, after }] of writes.silenceStreaks) {
+      assert(
+        (this.silenceStreaks.get(nodeId) ?? 0) === before,
+        "a streak goes on from where it is",
+      );
+      this.silenceStreaks.set(nodeId, after);
+    }
   }
 
   /** Puts a snapshot in place, as somebody with write access to the store could. */

@@ -29,6 +29,7 @@ import {
   type Value,
   type VerifiedVote,
   verifyFrame,
+  type Verify,
   verifyVote,
 } from "@quorate/core";
 import type {
@@ -42,6 +43,7 @@ import type {
 } from "@quorate/ports";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { txIdOf } from "../builders.ts";
+import { nodeEd25519 } from "../node-ed25519.ts";
 
 /** One store, empty at first, as one test sees it. */
 export interface TallyWorld {
@@ -73,6 +75,8 @@ const DEADLINE_MS = 20_000;
 const VOTES_PER_FRAME = 16;
 // PKCS#8 of an Ed25519 seed, up to the seed itself (RFC 8410).
 const PKCS8_PREFIX = Buffer.from("302e020100300506032b657004220420", "hex");
+
+const testVerify: Verify = (key, message, signature) => nodeEd25519.verify(key, message, signature);
 
 interface Member {
   readonly trustee: Trustee;
@@ -176,7 +180,8 @@ export async function castVotes(
   let versioned = await store.read(txId);
   const bans = new Map([...(await store.readBans()).bans].map(([p, ban]) => [p, ban.grade]));
   for (let tries = 0; tries < 100; tries++) {
-    const context = { set, config, bans, silenceStreaks: await store.readSilenceStreaks() };
+    const silenceStreaks = await store.readSilenceStreaks();
+    const context = { set, config, bans, silenceStreaks, verify: testVerify };
     const { writes } = decide(versioned.snapshot, { votes, nowMs, deadlinePassed }, context);
     if (writes === null) return null;
     const [outcome] = await store.commit([{ version: versioned.version, writes }], epochVersion);
@@ -280,6 +285,7 @@ export function tallyStoreContract(name: string, makeWorld: () => Promise<TallyW
         config: DEFAULT_PROTOCOL_CONFIG,
         bans: new Map(),
         silenceStreaks: new Map(),
+        verify: fixture.verify,
       };
       const input = { votes, nowMs: NOW_MS, deadlinePassed: false };
       const { writes } = decide(snapshot, input, context);
