@@ -36,6 +36,16 @@ export {
   verifyEvidence,
 } from "./evidence.ts";
 export {
+  type EvidenceFileInput,
+  type EvidenceId,
+  type EvidenceVerdict,
+  evidenceIdText,
+  makeEvidenceFile,
+  parseEvidenceId,
+  verifyEvidenceFile,
+} from "./evidence-file.ts";
+export { type EvidenceFile, trusteeSetFingerprint } from "./evidence-file-shape.ts";
+export {
   type ClusterId,
   type Epoch,
   type EvmAddress,
@@ -116,7 +126,13 @@ export {
   type TrusteeSet,
   thresholdProblems,
 } from "./trustee-set.ts";
-export { type BanReason, type EvidenceGrade, gradeOf, type ViolationType } from "./violation.ts";
+export {
+  type BanReason,
+  type EvidenceGrade,
+  gradeOf,
+  VIOLATION_TYPES,
+  type ViolationType,
+} from "./violation.ts";
 export {
   decodeFrame,
   decodeVote,

@@ -44,6 +44,16 @@ export const LIMITS = {
   receiptsTtlSeconds: 3_600,
   /** Receipts in one etcd value: about 600 B each, far below a request's 1.5 MiB. */
   receiptsPerWriteMax: 100,
+  /** Frames of one author a node judges: an honest one publishes one in 30 ms, and one a vote when batching is off. */
+  authorFrames: { perSecond: 200, burst: 400 },
+  /** Votes of one author on transactions that nobody has voted on yet: several times what a cluster can decide. */
+  authorNewTransactions: { perSecond: 2_000, burst: 10_000 },
+  /** Authors whose allowance is kept: all trustees of several epochs. */
+  authorAllowancesMax: 1_000,
+  /** Violations that evidence of a low score names, newest first: enough to judge by, and 6 kB. */
+  reputationViolationsMax: 50,
+  /** Peers whose reputation is read at once: every trustee of every epoch that is kept. */
+  reputationsMax: 6_400,
   /** Votes of refused messages remembered to be held against later ones (equivocation outside the tally). */
   refusedVotesMax: 20_000,
   /** Operations in one etcd Txn, parent and deepest child together (etcd's default). */
@@ -53,6 +63,8 @@ export const LIMITS = {
   /** Unconfirmed chain transactions of one sender (geth keeps 16 executable slots per account). */
   nonceWindowDefault: 8,
   nonceWindowMax: 16,
+  /** An exported evidence file, in bytes: the largest, 200 votes with two sets of 100 trustees, stays below 450 kB. */
+  evidenceFileBytesMax: 524_288,
   /** Request body of the HTTP API, in bytes: a vote request is under 300. */
   httpBodyBytesMax: 8_192,
 } as const;

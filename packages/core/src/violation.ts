@@ -5,6 +5,13 @@ export type ViolationType =
   | "INVALID_SIGNATURE"
   | "SILENT_FAILURE";
 
+export const VIOLATION_TYPES: readonly ViolationType[] = [
+  "DOUBLE_VOTING",
+  "MINORITY_VOTE",
+  "INVALID_SIGNATURE",
+  "SILENT_FAILURE",
+];
+
 /**
  * How sure a violation is (R7). PROOF: signatures that only the offender could
  * have made; its ban is permanent. OPINION: true of this transaction, but an

@@ -1,0 +1,581 @@
+import {
+  type AbortReason,
+  DEFAULT_PROTOCOL_CONFIG,
+  decide,
+  type Epoch,
+  type EvidenceFile,
+  type EvidenceFileInput,
+  emptySnapshot,
+  encodeFrame,
+  hash,
+  LIMITS,
+  makeEvidenceFile,
+  makeTrusteeSet,
+  type NodeId,
+  onlySet,
+  parseEpoch,
+  parseEvidenceId,
+  type SignedVote,
+  signFrame,
+  type TrusteeSet,
+  type TxSnapshot,
+  toBase64,
+  trusteeSetFingerprint,
+  unwrap,
+  utf8,
+  type VerifiedVote,
+  type Violation,
+  verifyEvidenceFile,
+} from "@quorate/core";
+import {
+  nodeAt,
+  signedEnvelope,
+  type TestCluster,
+  testCluster,
+  txIdOf,
+  unsignedVote,
+  vote,
+  votes,
+} from "@quorate/testkit";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+
+const cluster = testCluster({ trustees: 4, threshold: 3 });
+const { set, verify } = cluster;
+const EXPORTER = 2;
+const NOW_MS = 1_700_000_100_000;
+
+const atEpoch = (of: TrusteeSet, number: number): TrusteeSet =>
+  unwrap(makeTrusteeSet({ ...of, epoch: unwrap(parseEpoch(number)) }));
+
+/** What `decide` makes of votes that come in this order, and of the deadline afterwards. */
+function judged(
+  arriving: readonly VerifiedVote[],
+  options: { readonly deadline?: boolean; readonly of?: TestCluster } = {},
+): { readonly snapshot: TxSnapshot; readonly violations: readonly Violation[] } {
+  const of = options.of ?? cluster;
+  let snapshot = emptySnapshot(txIdOf("tx"));
+  const violations: Violation[] = [];
+  const step = (incoming: readonly VerifiedVote[], deadlinePassed: boolean): void => {
+    const { writes } = decide(
+      snapshot,
+      { votes: incoming, nowMs: NOW_MS, deadlinePassed },
+      {
+        set: of.set,
+        config: DEFAULT_PROTOCOL_CONFIG,
+        bans: new Map(),
+        silenceStreaks: new Map(),
+        verify,
+      },
+    );
+    if (writes === null) return;
+    violations.push(...writes.violations);
+    const recorded = new Map<NodeId, SignedVote>(snapshot.votes);
+    for (const v of writes.newVotes) recorded.set(v.vote.nodeId, v);
+    snapshot = {
+      ...snapshot,
+      status: writes.status,
+      record: writes.record ?? snapshot.record,
+      votes: recorded,
+    };
+  };
+  for (const incoming of arriving) step([incoming], false);
+  if (options.deadline === true) step([], true);
+  return { snapshot, violations };
+}
+
+/** A vote out of a batch of three, so that its proof has a path. */
+const batched = (node: number, value: number, of: TestCluster = cluster): VerifiedVote =>
+  votes(of, node, [
+    { txId: "other-1", value: 0 },
+    { txId: "tx", value },
+    { txId: "other-2", value: 0 },
+  ])[1]!;
+
+function inputOf(
+  violation: EvidenceFileInput["violation"],
+  snapshot: TxSnapshot = emptySnapshot(txIdOf("tx")),
+): EvidenceFileInput {
+  const { nodeId, peerId } = nodeAt(cluster, EXPORTER);
+  return {
+    violation,
+    clusterId: set.clusterId,
+    sets: onlySet(set),
+    tally: { snapshot, revision: 4_711n },
+    exporter: { nodeId, peerId },
+    exportedAtMs: NOW_MS + 60_000,
+  };
+}
+
+const sign = (message: Uint8Array): Uint8Array => nodeAt(cluster, EXPORTER).signer.sign(message);
+
+function only(violations: readonly Violation[], type: Violation["type"]): Violation {
+  const found = violations.filter((v) => v.type === type);
+  expect(found).toHaveLength(1);
+  return found[0]!;
+}
+
+const doubleVote = judged([batched(3, 1), batched(0, 1), batched(3, 2)]);
+const minority = judged([batched(3, 2), ...[0, 1, 2].map((node) => batched(node, 1))]);
+const silent = judged(
+  [0, 1, 2].map((node) => batched(node, 1)),
+  { deadline: true },
+);
+/** Node 4 publishes a vote in node 2's name that node 4 signed itself. */
+const forged: Violation = {
+  txId: txIdOf("tx"),
+  peerId: nodeAt(cluster, 3).peerId,
+  nodeId: nodeAt(cluster, 3).nodeId,
+  type: "INVALID_SIGNATURE",
+  grade: "PROOF",
+  detectedAtMs: NOW_MS,
+  evidence: {
+    type: "INVALID_SIGNATURE",
+    envelope: signedEnvelope(
+      cluster,
+      3,
+      encodeFrame(
+        signFrame([unsignedVote(cluster, 1, { txId: "tx", value: 9 })], (message) =>
+          nodeAt(cluster, 3).signer.sign(message),
+        ),
+      ),
+    ),
+  },
+};
+
+const INPUTS: Readonly<Record<Violation["type"], EvidenceFileInput>> = {
+  DOUBLE_VOTING: inputOf(only(doubleVote.violations, "DOUBLE_VOTING"), doubleVote.snapshot),
+  MINORITY_VOTE: inputOf(only(minority.violations, "MINORITY_VOTE"), minority.snapshot),
+  INVALID_SIGNATURE: inputOf(forged),
+  SILENT_FAILURE: inputOf(only(silent.violations, "SILENT_FAILURE"), silent.snapshot),
+};
+const TYPES = Object.keys(INPUTS) as readonly Violation["type"][];
+
+const textOf = (input: EvidenceFileInput): string => unwrap(makeEvidenceFile(input, sign, verify));
+const judge = (text: string) => verifyEvidenceFile(utf8(text), verify);
+function refused(text: string): string {
+  const result = judge(text);
+  expect(result.ok, text).toBe(false);
+  return result.ok ? "" : result.error;
+}
+
+/** A file that says something else, and is signed for it by a node that lies. */
+function lying(text: string, change: (file: EvidenceFile) => object): string {
+  const { signature: _, ...content } = change(JSON.parse(text)) as EvidenceFile;
+  const bare = `${JSON.stringify(content, null, 2)}\n`;
+  const domain = utf8("quorate/evidence-file/v1");
+  const message = Uint8Array.from([0, domain.length, ...domain, ...hash(utf8(bare))]);
+  return `${JSON.stringify({ ...content, signature: toBase64(sign(message)) }, null, 2)}\n`;
+}
+
+describe("an evidence file", () => {
+  it.each([
+    ["DOUBLE_VOTING", "PROOF", /^node-004 signed two votes for tx in epoch 1: 1 and 2\.$/],
+    [
+      "MINORITY_VOTE",
+      "OPINION",
+      /^node-004 voted 2 for tx in epoch 1, against 3 trustees who voted 1\.$/,
+    ],
+    [
+      "INVALID_SIGNATURE",
+      "PROOF",
+      /^node-004 published a vote in the name of node-002 for tx whose signature is not node-002's\.$/,
+    ],
+    [
+      "SILENT_FAILURE",
+      "OPINION",
+      /^node-004 had no vote for tx .* 3 of 4 trustees had: an absence leaves no signature, so this is no proof but what node-003 attests to have read at revision 4711\.$/,
+    ],
+  ] as const)("of %s says what is proven, with its grade %s", (type, grade, finding) => {
+    const verdict = unwrap(judge(textOf(INPUTS[type])));
+    const { nodeId, peerId } = nodeAt(cluster, 3);
+    expect(verdict).toMatchObject({
+      id: `tx/${peerId}/${type}`,
+      clusterId: "test",
+      accused: { nodeId, peerId },
+      type,
+      grade,
+      exportedBy: { nodeId: "node-003", at: "2023-11-14T22:16:00.000Z" },
+      sets: [{ epoch: 1, threshold: 3, trustees: 4, fingerprint: trusteeSetFingerprint(set) }],
+    });
+    expect(verdict.finding).toMatch(finding);
+  });
+
+  it("is the same bytes each time, ASCII, indented by two, with one line end", () => {
+    for (const type of TYPES) {
+      const text = textOf(INPUTS[type]);
+      expect(textOf(INPUTS[type])).toBe(text);
+      expect(text).toMatch(/^\{\n {2}"format": "quorate-evidence\/1",\n[ -~\n]+\n\}\n$/);
+      const keys =
+        "format clusterId id accused type grade rule detectedAt trusteeSets evidence tally";
+      expect(Object.keys(JSON.parse(text) as object).join(" ")).toBe(
+        `${keys} finding exportedBy signature`,
+      );
+    }
+  });
+
+  it.each(TYPES)(
+    "of %s is good no more with any one bit of it flipped",
+    (type) => {
+      const bytes = utf8(textOf(INPUTS[type]));
+      const passed: string[] = [];
+      for (let at = 0; at < bytes.length; at++) {
+        // One bit of every byte, another one each time; all of them at some places.
+        const bits = at % 16 === 0 ? [0, 1, 2, 3, 4, 5, 6, 7] : [at % 7];
+        for (const bit of bits) {
+          const changed = Uint8Array.from(bytes);
+          changed[at] = (changed[at] ?? 0) ^ (1 << bit);
+          if (verifyEvidenceFile(changed, verify).ok) passed.push(`byte ${at} bit ${bit}`);
+        }
+      }
+      expect(passed).toEqual([]);
+    },
+    120_000,
+  );
+
+  it.each(TYPES)("of %s is good no more when cut, lengthened or reformatted", (type) => {
+    const text = textOf(INPUTS[type]);
+    const json: unknown = JSON.parse(text);
+    for (const other of [
+      text.slice(0, -1),
+      `${text}\n`,
+      ` ${text}`,
+      `${JSON.stringify(json)}\n`,
+      `${JSON.stringify(json, null, 4)}\n`,
+      text.replaceAll("\n", "\r\n"),
+      text.replace('"clusterId"', '"clusterId": "test",\n  "clusterId"'),
+      text.replace('"epoch": 1,', '"epoch": 1.0,'),
+      text.replace('"test"', String.raw`"\u0074est"`),
+      text.replace("2023-11-14T22:16:00.000Z", "2023-11-14T22:16:00Z"),
+    ])
+      expect(judge(other).ok, other.slice(0, 80)).toBe(false);
+  });
+
+  it("gives any bytes an answer", () => {
+    const whole = textOf(INPUTS.MINORITY_VOTE);
+    const pieces = fc.constantFrom(
+      ..."{ } [ ] : , null".split(" "),
+      "1e999",
+      '"__proto__":{}',
+      whole,
+    );
+    fc.assert(
+      fc.property(fc.oneof(fc.uint8Array({ maxLength: 2_000 }), fc.array(pieces)), (made) => {
+        const bytes = made instanceof Uint8Array ? made : utf8(made.join(""));
+        const result = verifyEvidenceFile(bytes, verify);
+        expect(result.ok).toBe(Array.isArray(made) && made.join("") === whole);
+      }),
+    );
+  });
+
+  it("answers whatever stands in place of any of its values", () => {
+    const file: unknown = JSON.parse(textOf(INPUTS.SILENT_FAILURE));
+    const places: { holder: Record<string, unknown>; key: string }[] = [];
+    const walk = (node: unknown): void => {
+      if (typeof node !== "object" || node === null) return;
+      for (const [key, child] of Object.entries(node)) {
+        places.push({ holder: node as Record<string, unknown>, key });
+        walk(child);
+      }
+    };
+    walk(file);
+    expect(places.length).toBeGreaterThan(100);
+    for (const { holder, key } of places) {
+      const before = holder[key];
+      for (const value of [null, true, -1, 1.5, 9e15, "", "x", [], {}, [[]], { type: 1 }]) {
+        holder[key] = value;
+        if (JSON.stringify(before) === JSON.stringify(value)) continue;
+        expect(judge(`${JSON.stringify(file, null, 2)}\n`).ok, key).toBe(false);
+        // Also signed: what of the record nobody but the exporter can vouch for may then pass, but nothing throws.
+        judge(lying(JSON.stringify(file), (f) => f));
+      }
+      holder[key] = before;
+    }
+  });
+
+  it("larger than the limit is not even read", () => {
+    expect(refused(" ".repeat(LIMITS.evidenceFileBytesMax + 1))).toContain("larger than");
+  });
+});
+
+describe("a node that signs a lie into a file", () => {
+  const double = textOf(INPUTS.DOUBLE_VOTING);
+  const quiet = textOf(INPUTS.SILENT_FAILURE);
+  const lesser = textOf(INPUTS.MINORITY_VOTE);
+  const other = nodeAt(cluster, 0);
+  const record = (file: EvidenceFile, change: object): EvidenceFile => ({
+    ...file,
+    tally: { ...file.tally!, record: { ...file.tally!.record, ...change } },
+  });
+
+  it("signs what is otherwise good: the lies below fail by themselves", () => {
+    expect(judge(lying(double, (file) => file)).ok).toBe(true);
+    expect(judge(lying(quiet, (file) => file)).ok).toBe(true);
+  });
+
+  it.each<[string, string, (file: EvidenceFile) => object]>([
+    ["accused is not", double, (f) => ({ ...f, accused: { ...f.accused, nodeId: other.nodeId } })],
+    ["accused is not", double, (f) => ({ ...f, accused: { ...f.accused, peerId: other.peerId } })],
+    [
+      "accused is not",
+      double,
+      (f) => ({ ...f, accused: { ...f.accused, publicKey: "00".repeat(32) } }),
+    ],
+    ["grade is not", lesser, (f) => ({ ...f, grade: "PROOF" })],
+    ["grade is not", quiet, (f) => ({ ...f, grade: "PROOF" })],
+    ["rule is not", double, (f) => ({ ...f, rule: "It must be so." })],
+    ["finding is not", double, (f) => ({ ...f, finding: f.finding.replace("two", "ten") })],
+    ["the evidence is of", double, (f) => ({ ...f, id: f.id.replace("tx/", "ty/") })],
+    [
+      "is of DOUBLE_VOTING, not of",
+      double,
+      (f) => ({ ...f, id: f.id.replace("DOUBLE_VOTING", "MINORITY_VOTE") }),
+    ],
+    ["type is not", double, (f) => ({ ...f, type: "MINORITY_VOTE" })],
+    [
+      "can't be one",
+      double,
+      (f) => ({
+        ...f,
+        clusterId: f.clusterId,
+        trusteeSets: f.trusteeSets.map((s) => ({ ...s, threshold: 5 })),
+      }),
+    ],
+    [
+      "does not belong to its public key",
+      double,
+      (f) => ({
+        ...f,
+        trusteeSets: f.trusteeSets.map((s) => ({
+          ...s,
+          trustees: s.trustees.map((t, i) => (i === 0 ? { ...t, publicKey: "11".repeat(32) } : t)),
+        })),
+      }),
+    ],
+    [
+      "no use for",
+      double,
+      (f) => ({ ...f, trusteeSets: [...f.trusteeSets, { ...f.trusteeSets[0], epoch: 2 }] }),
+    ],
+    [
+      "order of their epochs",
+      double,
+      (f) => ({ ...f, trusteeSets: [f.trusteeSets[0], f.trusteeSets[0]] }),
+    ],
+    [
+      "epoch 1 is not there",
+      double,
+      (f) => ({ ...f, trusteeSets: f.trusteeSets.map((s) => ({ ...s, epoch: 2 })) }),
+    ],
+    [
+      "in none of its trustee sets",
+      double,
+      (f) => ({ ...f, exportedBy: { ...f.exportedBy, nodeId: other.nodeId } }),
+    ],
+    [
+      "signature is not valid",
+      double,
+      (f) => ({
+        ...f,
+        exportedBy: { ...f.exportedBy, nodeId: other.nodeId, peerId: other.peerId },
+      }),
+    ],
+    ["must come with the tally", lesser, (f) => ({ ...f, tally: null })],
+    ["must come without the tally", double, (f) => ({ ...f, tally: JSON.parse(lesser).tally })],
+    [
+      "one a trustee",
+      lesser,
+      (f) => ({ ...f, tally: { ...f.tally, votes: f.tally!.votes.toReversed() } }),
+    ],
+    [
+      "does not hold the votes",
+      lesser,
+      (f) => ({ ...f, tally: { ...f.tally, votes: f.tally!.votes.slice(1) } }),
+    ],
+    [
+      "vote of node-001 is another trustee's",
+      lesser,
+      (f) => ({
+        ...f,
+        tally: {
+          ...f.tally,
+          votes: f.tally!.votes.map((v, i) =>
+            i === 0 ? { nodeId: v.nodeId, vote: f.tally!.votes[1]!.vote } : v,
+          ),
+        },
+      }),
+    ],
+    [
+      "who is said to have voted",
+      quiet,
+      (f) => ({ ...f, tally: { ...f.tally, votes: f.tally!.votes.slice(1) } }),
+    ],
+    ["transaction's times", quiet, (f) => record(f, { openedAtMs: 1 })],
+    ["transaction's times", quiet, (f) => record(f, { deadlineAtMs: 1 })],
+    ["was banned when tx opened", quiet, (f) => record(f, { excluded: ["node-004"] })],
+    ["does not name node-004 as absent", quiet, (f) => record(f, { absent: [] })],
+    ["does not name node-004 as absent", quiet, (f) => record(f, { absent: null })],
+    [
+      "both as a voter and as absent",
+      quiet,
+      (f) => ({ ...f, evidence: { ...f.evidence, voted: ["node-001", "node-004"] } }),
+    ],
+    [
+      "named twice",
+      quiet,
+      (f) => ({ ...f, evidence: { ...f.evidence, voted: ["node-001", "node-001"] } }),
+    ],
+    [
+      "an outage is held against nobody",
+      quiet,
+      (f) => record(f, { absent: ["node-003", "node-004"] }),
+    ],
+    ["is not a trustee", quiet, (f) => ({ ...f, evidence: { ...f.evidence, nodeId: "node-009" } })],
+    ["for another transaction", quiet, (f) => ({ ...f, id: f.id.replace("tx/", "ty/") })],
+    [
+      "not the one that was signed",
+      double,
+      (f) => ({
+        ...f,
+        evidence: { ...f.evidence, first: { ...JSON.parse(double).evidence.first, value: "3" } },
+      }),
+    ],
+    ["keys", double, (f) => ({ ...f, evidence: { ...f.evidence, note: "x" } })],
+  ])("is caught: %s", (said, text, change) => {
+    expect(refused(lying(text, change))).toMatch(new RegExp(said));
+  });
+
+  it("can't make a vote up: a leaf that nobody signed is no vote", () => {
+    const changed = lying(double, (file) => {
+      const evidence = file.evidence as { first: { leaf: string }; second: { signature: string } };
+      return {
+        ...file,
+        evidence: {
+          ...evidence,
+          second: { ...evidence.second, signature: toBase64(new Uint8Array(64)) },
+        },
+      };
+    });
+    expect(refused(changed)).toContain("second vote: signature is not by node-004");
+  });
+});
+
+describe("the trustee sets in a file", () => {
+  it("are all those that the evidence needs, whatever others are known: two votes of two epochs", () => {
+    const later = { ...cluster, set: atEpoch(set, 2) };
+    const first = batched(3, 1);
+    const second = batched(3, 2, later);
+    const { violations } = judged([first, second]);
+    const sets = new Map(
+      [1, 2, 3].map((n): [Epoch, TrusteeSet] => [unwrap(parseEpoch(n)), atEpoch(set, n)]),
+    );
+    const text = textOf({ ...inputOf(only(violations, "DOUBLE_VOTING")), sets });
+    const verdict = unwrap(judge(text));
+    expect(verdict.sets.map((s) => s.epoch)).toEqual([1, 2]);
+    expect(verdict.finding).toContain("in epochs 1 and 2");
+  });
+
+  it("include one more when the exporting node was no trustee then, and none that does not know it", () => {
+    const stranger = testCluster({ trustees: 1, threshold: 1, seed: 9 });
+    const added = { ...nodeAt(stranger, 0).trustee, nodeId: "node-009" as NodeId };
+    const grown = unwrap(
+      makeTrusteeSet({ ...atEpoch(set, 3), trustees: [...set.trustees, added] }),
+    );
+    const epoch2 = atEpoch(set, 2);
+    const input: EvidenceFileInput = {
+      ...INPUTS.DOUBLE_VOTING,
+      sets: new Map([set, epoch2, grown].map((s) => [s.epoch, s])),
+      exporter: { nodeId: added.nodeId, peerId: added.peerId },
+    };
+    const signAsStranger = (message: Uint8Array) => nodeAt(stranger, 0).signer.sign(message);
+    const text = unwrap(makeEvidenceFile(input, signAsStranger, verify));
+    expect(unwrap(judge(text)).sets.map((s) => s.epoch)).toEqual([1, 3]);
+    const unknown = makeEvidenceFile({ ...input, sets: onlySet(set) }, signAsStranger, verify);
+    expect(unknown).toMatchObject({ ok: false, error: expect.stringContaining("in no epoch") });
+  });
+
+  it("have a fingerprint that any change of a member, the threshold, the epoch or the cluster changes", () => {
+    const make = (change: object): string =>
+      trusteeSetFingerprint(unwrap(makeTrusteeSet({ ...set, ...change })));
+    const [first, ...rest] = set.trustees;
+    const others = [
+      trusteeSetFingerprint(set),
+      make({ threshold: 2 }),
+      make({ epoch: 2 }),
+      make({ clusterId: "other" }),
+      make({ trustees: rest }),
+      make({ trustees: [{ ...first, nodeId: "node-000" }, ...rest] }),
+      make({ trustees: [{ ...first, evmAddress: `0x${"00".repeat(20)}` }, ...rest] }),
+    ];
+    expect(new Set(others).size).toBe(others.length);
+    expect(make({ trustees: set.trustees.toReversed() })).toBe(others[0]);
+    expect(others[0]).toMatch(/^[0-9a-f]{64}$/);
+  });
+});
+
+describe("what is exported", () => {
+  it("leaves out votes that somebody put into the store without the trustee's signature", () => {
+    const foreign = vote(testCluster({ trustees: 4, threshold: 3, seed: 5 }), 3, "tx", 7);
+    const snapshot: TxSnapshot = {
+      ...silent.snapshot,
+      votes: new Map([...silent.snapshot.votes, [foreign.vote.nodeId, foreign]]),
+    };
+    const text = textOf(inputOf(only(silent.violations, "SILENT_FAILURE"), snapshot));
+    const file = JSON.parse(text) as EvidenceFile;
+    expect(file.tally?.votes.map((v) => v.nodeId)).toEqual(["node-001", "node-002", "node-003"]);
+  });
+
+  it("says that a silent trustee's vote came later, when it did", () => {
+    const snapshot: TxSnapshot = {
+      ...silent.snapshot,
+      votes: new Map([...silent.snapshot.votes, [nodeAt(cluster, 3).nodeId, batched(3, 1)]]),
+    };
+    const text = textOf(inputOf(only(silent.violations, "SILENT_FAILURE"), snapshot));
+    expect(unwrap(judge(text)).finding).toContain("signed at 2023-11-14T22:13:20.000Z, came later");
+  });
+
+  it("is nothing when what is recorded is not borne out", () => {
+    const make = (input: EvidenceFileInput): string => {
+      const made = makeEvidenceFile(input, sign, verify);
+      expect(made.ok).toBe(false);
+      return made.ok ? "" : made.error;
+    };
+    const input = INPUTS.DOUBLE_VOTING;
+    const { peerId } = nodeAt(cluster, 0);
+    expect(make({ ...input, violation: { ...input.violation, peerId } })).toContain(
+      "evidence is of",
+    );
+    expect(make({ ...input, sets: new Map() })).toContain("epoch 1 is not there");
+    const empty = { snapshot: emptySnapshot(txIdOf("tx")), revision: 1n };
+    expect(make({ ...INPUTS.SILENT_FAILURE, tally: empty })).toContain("nothing of tx any more");
+    const reason: AbortReason = "SILENT_FAILURE";
+    expect(
+      make({
+        ...INPUTS.SILENT_FAILURE,
+        tally: { ...empty, snapshot: { ...silent.snapshot, votes: new Map() } },
+      }),
+      reason,
+    ).toContain("who is said to have voted");
+  });
+});
+
+describe("evidence ids", () => {
+  it("are read back as what they name, and nothing else is one", () => {
+    const { peerId } = nodeAt(cluster, 0);
+    expect(unwrap(parseEvidenceId(`tx:1/${peerId}/DOUBLE_VOTING`))).toEqual({
+      txId: "tx:1",
+      peerId,
+      type: "DOUBLE_VOTING",
+    });
+    for (const text of [
+      "",
+      "tx",
+      `tx/${peerId}`,
+      `tx/${peerId}/LOW_REPUTATION`,
+      "tx/x/DOUBLE_VOTING",
+    ])
+      expect(parseEvidenceId(text).ok, text).toBe(false);
+    expect(parseEvidenceId(`tx/${peerId}/DOUBLE_VOTING/`).ok).toBe(false);
+    expect(parseEvidenceId(`a/b/${peerId}/DOUBLE_VOTING`).ok).toBe(false);
+  });
+});
