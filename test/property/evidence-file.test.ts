@@ -7,6 +7,7 @@ import {
   type EvidenceFileInput,
   emptySnapshot,
   encodeFrame,
+  evidenceTxId,
   hash,
   LIMITS,
   makeEvidenceFile,
@@ -96,13 +97,12 @@ function inputOf(
   violation: EvidenceFileInput["violation"],
   snapshot: TxSnapshot = emptySnapshot(txIdOf("tx")),
 ): EvidenceFileInput {
-  const { nodeId, peerId } = nodeAt(cluster, EXPORTER);
   return {
     violation,
     clusterId: set.clusterId,
     sets: onlySet(set),
     tally: { snapshot, revision: 4_711n },
-    exporter: { nodeId, peerId },
+    exporter: nodeAt(cluster, EXPORTER).peerId,
     exportedAtMs: NOW_MS + 60_000,
   };
 }
@@ -485,13 +485,26 @@ describe("the trustee sets in a file", () => {
     const input: EvidenceFileInput = {
       ...INPUTS.DOUBLE_VOTING,
       sets: new Map([set, epoch2, grown].map((s) => [s.epoch, s])),
-      exporter: { nodeId: added.nodeId, peerId: added.peerId },
+      exporter: added.peerId,
     };
     const signAsStranger = (message: Uint8Array) => nodeAt(stranger, 0).signer.sign(message);
     const text = unwrap(makeEvidenceFile(input, signAsStranger, verify));
     expect(unwrap(judge(text)).sets.map((s) => s.epoch)).toEqual([1, 3]);
     const unknown = makeEvidenceFile({ ...input, sets: onlySet(set) }, signAsStranger, verify);
     expect(unknown).toMatchObject({ ok: false, error: expect.stringContaining("in no epoch") });
+  });
+
+  it("give the exporter the name of the newest of them, for a name may change with an epoch", () => {
+    const { peerId } = nodeAt(cluster, EXPORTER);
+    const trustees = set.trustees.map((t) =>
+      t.peerId === peerId ? { ...t, nodeId: "renamed" as NodeId } : t,
+    );
+    const later = { ...cluster, set: unwrap(makeTrusteeSet({ ...atEpoch(set, 2), trustees })) };
+    const { violations } = judged([batched(3, 1), batched(3, 2, later)]);
+    const sets = new Map([set, later.set].map((s) => [s.epoch, s]));
+    const text = textOf({ ...inputOf(only(violations, "DOUBLE_VOTING")), sets });
+    expect(unwrap(judge(text)).exportedBy).toMatchObject({ nodeId: "renamed", peerId });
+    expect(textOf(INPUTS.DOUBLE_VOTING)).toContain('"nodeId": "node-003",\n    "peerId"');
   });
 
   it("have a fingerprint that any change of a member, the threshold, the epoch or the cluster changes", () => {
@@ -560,6 +573,13 @@ describe("what is exported", () => {
 });
 
 describe("evidence ids", () => {
+  it("can be told from the evidence, but for an absence", () => {
+    for (const type of TYPES)
+      expect(evidenceTxId(INPUTS[type].violation.evidence), type).toBe(
+        type === "SILENT_FAILURE" ? null : "tx",
+      );
+  });
+
   it("are read back as what they name, and nothing else is one", () => {
     const { peerId } = nodeAt(cluster, 0);
     expect(unwrap(parseEvidenceId(`tx:1/${peerId}/DOUBLE_VOTING`))).toEqual({

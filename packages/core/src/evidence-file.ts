@@ -31,7 +31,7 @@ import {
   parseTxId,
   type TxId,
 } from "./ids.ts";
-import { assert, err, ok, type Result } from "./result.ts";
+import { assert, assertNever, err, ok, type Result } from "./result.ts";
 import type { TxSnapshot, Violation } from "./tally.ts";
 import { peerIdBytesOf, type TrusteeSet } from "./trustee-set.ts";
 import { type EvidenceGrade, gradeOf, VIOLATION_TYPES, type ViolationType } from "./violation.ts";
@@ -83,6 +83,30 @@ export function parseEvidenceId(
   return peerId.ok ? ok({ txId: txId.value, peerId: peerId.value, type }) : peerId;
 }
 
+/** Which transaction the evidence itself names; null when it names none (an absence) or is not readable. */
+export function evidenceTxId(evidence: Evidence): TxId | null {
+  switch (evidence.type) {
+    case "DOUBLE_VOTING":
+      return voteTxId(evidence.second);
+    case "MINORITY_VOTE":
+      return voteTxId(evidence.vote);
+    case "INVALID_SIGNATURE": {
+      const data = fromBase64(evidence.envelope.data);
+      return data === null ? null : (namedVote(data)?.txId ?? null);
+    }
+    case "SILENT_FAILURE":
+    case "LOW_REPUTATION":
+      return null;
+    default:
+      return assertNever(evidence);
+  }
+}
+
+function voteTxId(json: unknown): TxId | null {
+  const read = voteFromJson(json);
+  return read.ok ? read.value.vote.txId : null;
+}
+
 export interface EvidenceFileInput {
   readonly violation: Pick<Violation, keyof EvidenceId | "evidence" | "detectedAtMs">;
   readonly clusterId: ClusterId;
@@ -90,7 +114,8 @@ export interface EvidenceFileInput {
   readonly sets: TrusteeSets;
   /** One read of the transaction: goes into the file where the rule is about the tally. */
   readonly tally: { readonly snapshot: TxSnapshot; readonly revision: bigint };
-  readonly exporter: { readonly nodeId: NodeId; readonly peerId: PeerId };
+  /** The exporting node; it goes into the file under the name that the file's newest set has for it. */
+  readonly exporter: PeerId;
   readonly exportedAtMs: number;
 }
 
@@ -110,13 +135,15 @@ export function makeEvidenceFile(
   if (!evidence.ok) return evidence;
   const tally = needsTally(violation.type) ? tallyOf(input.tally, input.sets, verify) : ok(null);
   if (!tally.ok) return tally;
-  const sets = neededSets(evidence.value, tally.value, exporter.peerId, input.sets);
+  const sets = neededSets(evidence.value, tally.value, exporter, input.sets);
   if (!sets.ok) return sets;
+  const member = sets.value.findLast((set) => set.byPeerId.has(exporter))?.byPeerId.get(exporter);
+  assert(member !== undefined, "one of the needed sets knows the exporter");
   const claim: Claim = {
     id: violation,
     evidence: evidence.value,
     tally: tally.value,
-    exporter: exporter.nodeId,
+    exporter: member.nodeId,
     sets: new Map(sets.value.map((set) => [set.epoch, set])),
   };
   const statement = prove(claim, verify);
@@ -135,7 +162,7 @@ export function makeEvidenceFile(
     evidence: evidence.value,
     tally: tally.value,
     finding,
-    exportedBy: { ...exporter, at: isoTime(exportedAtMs) },
+    exportedBy: { nodeId: member.nodeId, peerId: exporter, at: isoTime(exportedAtMs) },
   };
   const signature = toBase64(sign(signedBytes(content)));
   const text = canonicalText({ ...content, signature });

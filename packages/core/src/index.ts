@@ -40,6 +40,7 @@ export {
   type EvidenceId,
   type EvidenceVerdict,
   evidenceIdText,
+  evidenceTxId,
   makeEvidenceFile,
   parseEvidenceId,
   verifyEvidenceFile,

@@ -65,6 +65,9 @@ export const LIMITS = {
   nonceWindowMax: 16,
   /** An exported evidence file, in bytes: the largest, 200 votes with two sets of 100 trustees, stays below 450 kB. */
   evidenceFileBytesMax: 524_288,
+  /** Why a ban was lifted, in characters, and who did it: kept in etcd for ever. */
+  liftReasonCharsMax: 500,
+  operatorCharsMax: 100,
   /** Request body of the HTTP API, in bytes: a vote request is under 300. */
   httpBodyBytesMax: 8_192,
 } as const;
