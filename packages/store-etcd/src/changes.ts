@@ -3,10 +3,12 @@ import type { Change } from "@quorate/ports";
 import type { IEvent } from "etcd3";
 import { type Keys, type ParsedKey, parseKey } from "./keys.ts";
 import { textOf } from "./ops.ts";
+import { readReceiptsValue } from "./receipts.ts";
 import {
   readBan,
   readCount,
   readDecision,
+  readLift,
   readPresence,
   readRecord,
   readStatus,
@@ -55,6 +57,10 @@ export function changeOf(keys: Keys, clusterId: string, event: IEvent): Change |
       const { peerId } = key;
       return change(readBan(text, peerId), (ban) => ({ kind: "ban", peerId, ban }));
     }
+    case "lift":
+      return change(readLift(text, key), (lift) => ({ kind: "lift", lift }));
+    case "receipts":
+      return change(readReceiptsValue(text, key), (receipts) => ({ kind: "receipts", receipts }));
     case "presence": {
       const { peerId } = key;
       return change(readPresence(text, peerId), (presence) => ({
@@ -92,6 +98,8 @@ function deletionOf(key: ParsedKey, keyText: string): Change | null {
     case "vote":
     case "vote-count":
     case "violation":
+    case "lift":
+    case "receipts":
     case "silence":
     case "lock":
       return null;

@@ -34,6 +34,7 @@ function writesOf(name: string, size: number, distinct: boolean): TxWrites {
       config: DEFAULT_PROTOCOL_CONFIG,
       bans: new Map(),
       silenceStreaks: new Map(),
+      verify: fixture.verify,
     },
   );
   if (writes === null) throw new Error("votes on a new transaction change it");

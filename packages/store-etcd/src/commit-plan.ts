@@ -1,9 +1,9 @@
-import { assert, LIMITS, type PeerId, type TxId } from "@quorate/core";
+import { assert, LIMITS, type NodeId, type PeerId, type TxId } from "@quorate/core";
 import type { TxCommit } from "@quorate/ports";
-import type { ICompare, IRequestOp, ITxnRequest } from "etcd3";
+import type { ICompare, ITxnRequest } from "etcd3";
 import { banOps } from "./ban-ops.ts";
 import type { Keys } from "./keys.ts";
-import { absent, keyBytes, nested, put, rangeEnd, unchanged } from "./ops.ts";
+import { absent, inGroups, put, unchanged, unchangedSince } from "./ops.ts";
 import { snapshotOpCount, snapshotOps } from "./snapshot.ts";
 import { writeBan, writeDecision, writeRecord, writeViolation, writeVote } from "./values.ts";
 
@@ -18,6 +18,8 @@ export interface PlannedCommit {
   readonly ops: number;
   /** Bytes of its keys and values, near enough. */
   readonly sizeBytes: number;
+  /** Lengths of silent runs that it was decided on. */
+  readonly streaks: ReadonlyMap<NodeId, number>;
   /** Writes keys that other transactions write too (bans, silence streaks): not beside others in one Txn. */
   readonly alone: boolean;
 }
@@ -45,13 +47,16 @@ export function planCommit(
   const failure = snapshotOps(keys, txId, voters);
   const compare = guards(keys, { version, writes }, voters);
   const success = puts.map(({ key, value }) => put(key, value));
-  const fixed = Math.max(compare.length, snapshotOpCount(voters));
+  const streaks = new Map([...writes.silenceStreaks].map(([node, { before }]) => [node, before]));
+  // The guard of the silent runs is added when they have been read.
+  const compares = compare.length + (streaks.size > 0 ? 1 : 0);
+  const fixed = Math.max(compares, snapshotOpCount(voters));
   const grouped = success.length > UNGROUPED_PUTS_MAX;
   const groupSize = Math.min(
     LIMITS.etcdTxnOpsMax - 1 - fixed,
     Math.ceil(Math.sqrt(success.length)),
   );
-  const outer = grouped ? groupPuts(success, groupSize) : success;
+  const outer = grouped ? inGroups(success, groupSize) : success;
   const ops = Math.max(fixed, outer.length) + (grouped ? groupSize : 0);
   assert(ops < LIMITS.etcdTxnOpsMax, "a set of at most 100 trustees fits one etcd Txn");
   let sizeBytes = (compare.length + failure.length) * (keys.root.length + 100);
@@ -64,6 +69,7 @@ export function planCommit(
     request: { compare, success: outer, failure },
     ops,
     sizeBytes,
+    streaks,
     alone,
   };
 }
@@ -80,13 +86,7 @@ function guards(keys: Keys, { version, writes }: TxCommit, voters: readonly Peer
     // Too many for a compare each. That no vote is younger than the status the
     // decision rests on says the same: it has seen every vote there is.
     const votes = keys.votesOf(txId);
-    compare.push({
-      key: keyBytes(votes),
-      range_end: rangeEnd(votes),
-      target: "Mod",
-      result: "Less",
-      mod_revision: (version + 1n).toString(),
-    });
+    compare.push(unchangedSince(votes, version));
   }
   return compare;
 }
@@ -104,20 +104,9 @@ function putsOf(keys: Keys, writes: TxCommit["writes"]): readonly Put[] {
   if (writes.decision !== null) add(keys.decision(txId), writeDecision(writes.decision));
   for (const v of writes.violations) add(keys.violation(txId, v.peerId, v.type), writeViolation(v));
   for (const ban of writes.bans) add(keys.banned(ban.peerId), writeBan(ban, txId));
-  for (const [nodeId, streak] of writes.silenceStreaks) add(keys.silence(nodeId), String(streak));
+  // Never deleted, not even at 0: the guard over them knows a change by its revision.
+  for (const [nodeId, { after }] of writes.silenceStreaks) add(keys.silence(nodeId), String(after));
   return puts;
-}
-
-/**
- * Puts in nested Txns without guards, which is etcd's way to have more of them:
- * the limit counts a Txn's own operations and those of its longest child.
- */
-function groupPuts(puts: readonly IRequestOp[], size: number): IRequestOp[] {
-  assert(size >= 1, "there is room for at least one put a group");
-  const groups: IRequestOp[] = [];
-  for (let at = 0; at < puts.length; at += size)
-    groups.push(nested({ success: puts.slice(at, at + size) }));
-  return groups;
 }
 
 /** Outer Txns that each keep within etcd's limits, in the caller's order. */

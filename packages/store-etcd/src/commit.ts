@@ -1,9 +1,10 @@
-import { assert, type PeerId, type TxId } from "@quorate/core";
+import { assert, type NodeId, type PeerId, type TxId } from "@quorate/core";
 import type { CommitOutcome, TxCommit, VersionedSnapshot } from "@quorate/ports";
-import type { IResponseOp, ITxnResponse } from "etcd3";
+import type { ICompare, IResponseOp, ITxnResponse } from "etcd3";
 import { type PlannedCommit, planCommit, splitCommits } from "./commit-plan.ts";
 import type { CallOptions, EtcdHosts } from "./etcd-hosts.ts";
-import { nested, txnOf, unchanged } from "./ops.ts";
+import { readStreaksAt } from "./listing.ts";
+import { nested, txnOf, unchanged, unchangedSince } from "./ops.ts";
 import {
   parseBans,
   parseSnapshot,
@@ -92,28 +93,58 @@ async function commitBatch(
   outcomes: Map<number, CommitOutcome>,
   options: CallOptions,
 ): Promise<void> {
-  const request = {
-    compare: [unchanged(reading.keys.epoch, epochVersion)],
-    success: batch.map((commit) => nested(commit.request)),
-  };
+  const streaks = new Map(batch.flatMap((commit) => [...commit.streaks]));
+  const compare = [unchanged(reading.keys.epoch, epochVersion)];
+  if (streaks.size > 0) {
+    assert(batch.length === 1, "a commit that writes silent runs goes alone");
+    const guard = await streakGuard(hosts, reading, streaks, options);
+    if (guard === null) return await allConflict(hosts, reading, batch, outcomes, options);
+    compare.push(guard);
+  }
+  const request = { compare, success: batch.map((commit) => nested(commit.request)) };
   const response = await hosts.once(
     "commit",
     (client, call) => client.kv.txn(request, call),
     options,
   );
   if (!response.succeeded) {
-    // The epoch moved on: rare, so this alone costs reads of their own.
-    await Promise.all(
-      batch.map(async ({ index, txId, voters }) => {
-        outcomes.set(index, await readTransaction(hosts, reading, txId, voters, options));
-      }),
-    );
-    return;
+    // The epoch or a silent run moved on: rare, so this alone costs reads of their own.
+    return await allConflict(hosts, reading, batch, outcomes, options);
   }
   assert(response.responses.length === batch.length, "etcd answers every nested Txn");
   const revision = BigInt(response.header.revision);
   for (const [at, commit] of batch.entries())
     outcomes.set(commit.index, outcomeOf(reading, commit, txnOf(response.responses[at]), revision));
+}
+
+/**
+ * What holds as long as the silent runs are as the commit takes them to be; null when they are not.
+ * One guard over all of them, for a compare each would not fit one Txn, and none can say
+ * "absent or 0". Unreadable ones count as 0, as they do when they are read.
+ */
+async function streakGuard(
+  hosts: EtcdHosts,
+  reading: Reading,
+  expected: ReadonlyMap<NodeId, number>,
+  options: CallOptions,
+): Promise<ICompare | null> {
+  const { streaks, revision } = await readStreaksAt(hosts, reading, options);
+  for (const [nodeId, before] of expected) if ((streaks.get(nodeId) ?? 0) !== before) return null;
+  return unchangedSince(reading.keys.silences, revision);
+}
+
+async function allConflict(
+  hosts: EtcdHosts,
+  reading: Reading,
+  batch: readonly PlannedCommit[],
+  outcomes: Map<number, CommitOutcome>,
+  options: CallOptions,
+): Promise<void> {
+  await Promise.all(
+    batch.map(async ({ index, txId, voters }) => {
+      outcomes.set(index, await readTransaction(hosts, reading, txId, voters, options));
+    }),
+  );
 }
 
 function outcomeOf(

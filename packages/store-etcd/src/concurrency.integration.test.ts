@@ -141,6 +141,7 @@ test("five writers racing over 10,000 transactions lose no vote, count none twic
     config: DEFAULT_PROTOCOL_CONFIG,
     bans: new Map(),
     silenceStreaks: new Map(),
+    verify: fixture.verify,
   };
   const startRevision = (await stores[0]?.revision()) ?? 0n;
   const ids = Array.from({ length: 10_000 }, (_, i) => contract.txIdOf(`tx-${i}`));
@@ -211,6 +212,7 @@ test("one vote delivered to five writers in the same instant counts once, 300 of
     config: DEFAULT_PROTOCOL_CONFIG,
     bans: new Map(),
     silenceStreaks: new Map(),
+    verify: fixture.verify,
   };
   const ids = Array.from({ length: 300 }, (_, i) => contract.txIdOf(`tx-${i}`));
   const signed = fixture.votesOn(ids, SEVEN);

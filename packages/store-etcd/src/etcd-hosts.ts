@@ -11,6 +11,7 @@ export type EtcdOperation =
   | "violation"
   | "bans"
   | "list"
+  | "receipts"
   | "presence"
   | "silence"
   | "lease"
@@ -25,6 +26,7 @@ export const ETCD_OPERATIONS: readonly EtcdOperation[] = [
   "violation",
   "bans",
   "list",
+  "receipts",
   "presence",
   "silence",
   "lease",

@@ -1,6 +1,15 @@
-import { assert, type ClusterId, type NodeId, type TrusteeSet, type TxId } from "@quorate/core";
+import {
+  assert,
+  type BanLift,
+  type ClusterId,
+  type NodeId,
+  type Receipt,
+  type TrusteeSet,
+  type TxId,
+} from "@quorate/core";
 import {
   type AbortOptions,
+  type BanEntry,
   type ChangeSet,
   type Clock,
   type ClusterConfig,
@@ -15,19 +24,27 @@ import {
   type TallyStore,
   type TxCommit,
   type VersionedSnapshot,
+  type ViolationsPage,
 } from "@quorate/ports";
 import { announcePresence } from "./announce.ts";
+import { liftBanOnce, readLiftList, recordBanOnce, strikeBanOnce } from "./ban-lifts.ts";
 import { changeOf } from "./changes.ts";
-import { configRequest, initRequest, parseConfig } from "./cluster-config.ts";
+import { changeTrusteesOnce, initRequest, readClusterConfig } from "./cluster-config.ts";
 import { commitAll, readTransaction } from "./commit.ts";
 import { campaign, type ElectionDependencies, leaderOf } from "./election.ts";
 import { ETCD_OPERATIONS, EtcdHosts, type EtcdSecurity } from "./etcd-hosts.ts";
 import { keysOf } from "./keys.ts";
-import { readPresences, readStreaks, TransactionList } from "./listing.ts";
+import { readPresences, readStreaksAt, TransactionList } from "./listing.ts";
 import { keyBytes } from "./ops.ts";
+import { ReceiptShelf } from "./receipts.ts";
 import type { Reading } from "./snapshot.ts";
 import { storeErrorOf } from "./store-error.ts";
-import { readBanList, readViolationsOf, recordViolationOnce } from "./violations.ts";
+import {
+  readBanList,
+  readViolationsOf,
+  readViolationsPage,
+  recordViolationOnce,
+} from "./violations.ts";
 import { watchRevisions } from "./watch.ts";
 
 export interface EtcdTallyStoreOptions {
@@ -74,6 +91,7 @@ class EtcdStore implements TallyStore, Election {
   readonly #hosts: EtcdHosts;
   readonly #reading: Reading;
   readonly #list: TransactionList;
+  readonly #receipts: ReceiptShelf;
   readonly #election: ElectionDependencies;
   readonly #stopping = new AbortController();
   /** Watches, announcements and campaigns that `stop` has to see end. */
@@ -97,6 +115,7 @@ class EtcdStore implements TallyStore, Election {
     const keys = keysOf(options.clusterId);
     this.#reading = { clusterId: options.clusterId, keys, logger };
     this.#list = new TransactionList(this.#hosts, this.#reading);
+    this.#receipts = new ReceiptShelf(this.#hosts, this.#reading, clock);
     const { requestTimeoutMs } = options;
     this.#election = { hosts: this.#hosts, keys, clock, logger, requestTimeoutMs };
   }
@@ -147,13 +166,17 @@ class EtcdStore implements TallyStore, Election {
 
   async readConfig(options: AbortOptions = {}): Promise<ClusterConfig> {
     this.#assertRunning();
-    const { keys } = this.#reading;
-    const response = await this.#hosts.idempotent(
-      "config",
-      (client, call) => client.kv.txn(configRequest(keys), call),
-      options,
-    );
-    return parseConfig(keys, this.#options.clusterId, response.responses);
+    return await readClusterConfig(this.#hosts, this.#reading, options);
+  }
+
+  async changeTrustees(
+    next: TrusteeSet,
+    epochVersion: bigint,
+    options: AbortOptions = {},
+  ): Promise<"changed" | "conflict"> {
+    this.#assertRunning();
+    assert(next.clusterId === this.#options.clusterId, "the set is of this cluster");
+    return await changeTrusteesOnce(this.#hosts, this.#reading, next, epochVersion, options);
   }
 
   async read(txId: TxId, options: AbortOptions = {}): Promise<VersionedSnapshot> {
@@ -173,6 +196,47 @@ class EtcdStore implements TallyStore, Election {
   async recordViolation(entry: StandaloneViolation, options: AbortOptions = {}): Promise<boolean> {
     this.#assertRunning();
     return await recordViolationOnce(this.#hosts, this.#reading, entry, options);
+  }
+
+  async recordBan(ban: BanEntry, options: AbortOptions = {}): Promise<boolean> {
+    this.#assertRunning();
+    return await recordBanOnce(this.#hosts, this.#reading, ban, options);
+  }
+
+  async liftBan(
+    lift: BanLift,
+    options: AbortOptions = {},
+  ): Promise<"lifted" | "not-banned" | "permanent"> {
+    this.#assertRunning();
+    return await liftBanOnce(this.#hosts, this.#reading, lift, options);
+  }
+
+  async strikeBan(lift: BanLift, version: bigint, options: AbortOptions = {}): Promise<boolean> {
+    this.#assertRunning();
+    return await strikeBanOnce(this.#hosts, this.#reading, lift, version, options);
+  }
+
+  async readLifts(options: AbortOptions = {}): Promise<readonly BanLift[]> {
+    this.#assertRunning();
+    return await readLiftList(this.#hosts, this.#reading, options);
+  }
+
+  async recordReceipts(receipts: readonly Receipt[], options: AbortOptions = {}): Promise<void> {
+    this.#assertRunning();
+    await this.#receipts.record(receipts, options);
+  }
+
+  async readReceipts(limit: number, options: AbortOptions = {}): Promise<readonly Receipt[]> {
+    this.#assertRunning();
+    return await this.#receipts.newest(limit, options);
+  }
+
+  async listViolations(
+    page: { readonly after: string | null; readonly limit: number },
+    options: AbortOptions = {},
+  ): Promise<ViolationsPage> {
+    this.#assertRunning();
+    return await readViolationsPage(this.#hosts, this.#reading, page, options);
   }
 
   async readBans(options: AbortOptions = {}): ReturnType<TallyStore["readBans"]> {
@@ -195,7 +259,7 @@ class EtcdStore implements TallyStore, Election {
 
   async readSilenceStreaks(options: AbortOptions = {}): Promise<ReadonlyMap<NodeId, number>> {
     this.#assertRunning();
-    return await readStreaks(this.#hosts, this.#reading, options);
+    return (await readStreaksAt(this.#hosts, this.#reading, options)).streaks;
   }
 
   async readViolations(
@@ -225,7 +289,9 @@ class EtcdStore implements TallyStore, Election {
       async ({ revision, events }) => {
         const changes = events
           .map((event) => changeOf(keys, clusterId, event))
-          .filter((change) => change !== null);
+          .filter((change) => change !== null)
+          // A change of the trustees writes many keys and is one change.
+          .filter(({ kind }, at, all) => kind !== "config" || all[at - 1]?.kind !== "config");
         await onChanges({ revision, changes });
         return "go on";
       },

@@ -168,6 +168,7 @@ describe("what was forged in etcd", () => {
       config: DEFAULT_PROTOCOL_CONFIG,
       bans: new Map(),
       silenceStreaks: new Map(),
+      verify: fixture.verify,
     };
     const votes = [fixture.vote(0, txId, SEVEN)];
     const input = { votes, nowMs: 0, deadlinePassed: false };

@@ -1,7 +1,10 @@
 import {
+  type BanReason,
   type ClusterId,
+  type Epoch,
   type NodeId,
   type PeerId,
+  parseEpoch,
   parseNodeId,
   parsePeerId,
   parseTxId,
@@ -28,13 +31,23 @@ export interface Keys {
   decision(txId: TxId): string;
   violation(txId: TxId, peerId: PeerId, type: ViolationType): string;
   violationsOf(txId: TxId): string;
+  readonly violations: string;
   banned(peerId: PeerId): string;
   readonly bans: string;
+  /** The end of a ban. @param liftedAtMs since the Unix epoch */
+  lift(peerId: PeerId, liftedAtMs: number): string;
+  readonly lifts: string;
+  /** Receipts that were written together. @param sequence the first one's */
+  receipts(nodeId: NodeId, runStartedAtMs: number, sequence: number): string;
+  readonly allReceipts: string;
   readonly threshold: string;
   readonly totalNodes: string;
   readonly epoch: string;
   trustee(nodeId: NodeId): string;
   readonly trustees: string;
+  /** A whole trustee set, for as long as transactions and evidence may name its epoch. */
+  epochDocument(epoch: Epoch): string;
+  readonly epochDocuments: string;
   presence(peerId: PeerId): string;
   readonly presences: string;
   silence(nodeId: NodeId): string;
@@ -58,13 +71,21 @@ export function keysOf(clusterId: ClusterId): Keys {
     decision: (txId) => `${root}decisions/${txId}`,
     violation: (txId, peerId, type) => `${root}violations/${txId}/${peerId}/${type}`,
     violationsOf: (txId) => `${root}violations/${txId}/`,
+    violations: `${root}violations/`,
     banned: (peerId) => `${root}banned/${peerId}`,
     bans: `${root}banned/`,
+    lift: (peerId, liftedAtMs) => `${root}lifts/${peerId}/${liftedAtMs}`,
+    lifts: `${root}lifts/`,
+    receipts: (nodeId, runStartedAtMs, sequence) =>
+      `${root}receipts/${nodeId}/${runStartedAtMs}/${padded(sequence)}`,
+    allReceipts: `${root}receipts/`,
     threshold: `${root}config/threshold`,
     totalNodes: `${root}config/total_nodes`,
     epoch: `${root}config/epoch`,
     trustee: (nodeId) => `${root}config/trustees/${nodeId}`,
     trustees: `${root}config/trustees/`,
+    epochDocument: (epoch) => `${root}config/epochs/${epoch}`,
+    epochDocuments: `${root}config/epochs/`,
     presence: (peerId) => `${root}nodes/${peerId}`,
     presences: `${root}nodes/`,
     silence: (nodeId) => `${root}silence/${nodeId}`,
@@ -73,6 +94,10 @@ export function keysOf(clusterId: ClusterId): Keys {
     candidate: (name, leaseId) => `${candidates(name)}${leaseId}`,
   };
 }
+
+// As many digits as the largest safe integer has: then keys sort as their numbers do.
+const SEQUENCE_DIGITS = 16;
+const padded = (sequence: number): string => String(sequence).padStart(SEQUENCE_DIGITS, "0");
 
 /** What a key names. */
 export type ParsedKey =
@@ -86,6 +111,13 @@ export type ParsedKey =
       readonly type: ViolationType;
     }
   | { readonly kind: "ban" | "presence"; readonly peerId: PeerId }
+  | { readonly kind: "lift"; readonly peerId: PeerId; readonly liftedAtMs: number }
+  | {
+      readonly kind: "receipts";
+      readonly nodeId: NodeId;
+      readonly runStartedAtMs: number;
+      readonly sequence: number;
+    }
   | { readonly kind: "silence"; readonly nodeId: NodeId }
   | { readonly kind: "config" | "lock" }
   | { readonly kind: "unreadable"; readonly problem: string };
@@ -100,6 +132,17 @@ const VIOLATION_TYPES: readonly ViolationType[] = [
 /** The violation that a word names, or null. */
 export function violationTypeOf(word: unknown): ViolationType | null {
   return VIOLATION_TYPES.find((type) => type === word) ?? null;
+}
+
+/** The reason of a ban that a word names, or null. */
+export function banReasonOf(word: unknown): BanReason | null {
+  return word === "LOW_REPUTATION" ? word : violationTypeOf(word);
+}
+
+/** The epoch that a set's key names, or null. */
+export function epochOf(keys: Keys, key: string): Epoch | null {
+  const epoch = parseEpoch(key.slice(keys.epochDocuments.length));
+  return epoch.ok && keys.epochDocument(epoch.value) === key ? epoch.value : null;
 }
 
 const unreadable = (problem: string): ParsedKey => ({ kind: "unreadable", problem });
@@ -123,6 +166,10 @@ export function parseKey(keys: Keys, key: string): ParsedKey {
       return parseViolation(parts);
     case "banned":
       return parsePeer("ban", parts);
+    case "lifts":
+      return parseLift(parts);
+    case "receipts":
+      return parseReceipts(parts);
     case "nodes":
       return parsePeer("presence", parts);
     case "silence":
@@ -175,6 +222,27 @@ function parsePeer(kind: "ban" | "presence", parts: readonly string[]): ParsedKe
   const peerId = parsePeerId(parts[0]);
   if (!peerId.ok) return unreadable(peerId.error.message);
   return parts.length > 1 ? unreadable("key has too many parts") : { kind, peerId: peerId.value };
+}
+
+const DECIMAL = /^(?:0|[1-9][0-9]{0,15})$/;
+
+function parseLift([peer, time = "", ...rest]: readonly string[]): ParsedKey {
+  const peerId = parsePeerId(peer);
+  if (!peerId.ok) return unreadable(peerId.error.message);
+  if (!DECIMAL.test(time) || !Number.isSafeInteger(Number(time))) return unreadable("no time");
+  if (rest.length > 0) return unreadable("key has too many parts");
+  return { kind: "lift", peerId: peerId.value, liftedAtMs: Number(time) };
+}
+
+function parseReceipts([node, run = "", first = "", ...rest]: readonly string[]): ParsedKey {
+  const nodeId = parseNodeId(node);
+  if (!nodeId.ok) return unreadable(nodeId.error.message);
+  if (!DECIMAL.test(run) || !Number.isSafeInteger(Number(run))) return unreadable("no run");
+  const sequence = Number(first);
+  if (!Number.isSafeInteger(sequence) || padded(sequence) !== first)
+    return unreadable("no sequence number");
+  if (rest.length > 0) return unreadable("key has too many parts");
+  return { kind: "receipts", nodeId: nodeId.value, runStartedAtMs: Number(run), sequence };
 }
 
 function parseSilence(parts: readonly string[]): ParsedKey {

@@ -183,11 +183,12 @@ export async function readPresences(
   return presences;
 }
 
-export async function readStreaks(
+/** The silent runs, and the revision at which they were read. */
+export async function readStreaksAt(
   hosts: EtcdHosts,
   { keys, logger }: Reading,
   options: CallOptions,
-): Promise<ReadonlyMap<NodeId, number>> {
+): Promise<{ readonly streaks: ReadonlyMap<NodeId, number>; readonly revision: bigint }> {
   const response = await hosts.idempotent(
     "silence",
     (client, call) => client.kv.txn({ success: [getRange(keys.silences)] }, call),
@@ -205,5 +206,5 @@ export async function readStreaks(
         problem: read?.ok === false ? read.error : "not a silent run",
       });
   }
-  return streaks;
+  return { streaks, revision: BigInt(response.header.revision) };
 }

@@ -25,6 +25,10 @@ export const put = (key: string, value: string, lease?: string): IRequestOp => (
       : { key: keyBytes(key), value: Buffer.from(value), lease },
 });
 
+export const remove = (key: string): IRequestOp => ({
+  request_delete_range: { key: keyBytes(key) },
+});
+
 export const get = (key: string): IRequestOp => ({ request_range: { key: keyBytes(key) } });
 
 export const getRange = (prefix: string): IRequestOp => ({
@@ -47,6 +51,27 @@ export const unchanged = (key: string, revision: bigint): ICompare => ({
   result: "Equal",
   mod_revision: revision.toString(),
 });
+
+/** That no key that begins with `prefix` was written after `revision`; holds when there is none. */
+export const unchangedSince = (prefix: string, revision: bigint): ICompare => ({
+  key: keyBytes(prefix),
+  range_end: rangeEnd(prefix),
+  target: "Mod",
+  result: "Less",
+  mod_revision: (revision + 1n).toString(),
+});
+
+/**
+ * Operations in nested Txns without guards, which is etcd's way to have more of them:
+ * the limit counts a Txn's own operations and those of its longest child.
+ */
+export function inGroups(operations: readonly IRequestOp[], size: number): IRequestOp[] {
+  assert(size >= 1, "there is room for at least one operation a group");
+  const groups: IRequestOp[] = [];
+  for (let at = 0; at < operations.length; at += size)
+    groups.push(nested({ success: operations.slice(at, at + size) }));
+  return groups;
+}
 
 /** The one key-value of a `get`, or null. */
 export function kvOf(response: IResponseOp | undefined): IKeyValue | null {

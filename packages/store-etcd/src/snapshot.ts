@@ -1,4 +1,5 @@
 import {
+  type ClusterId,
   type EvidenceGrade,
   type NodeId,
   type PeerId,
@@ -24,7 +25,7 @@ import {
 
 /** What reading stored data needs to know and whom to tell about forgeries. */
 export interface Reading {
-  readonly clusterId: string;
+  readonly clusterId: ClusterId;
   readonly keys: Keys;
   readonly logger: Logger;
 }

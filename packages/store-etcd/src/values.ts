@@ -1,5 +1,6 @@
 import {
   type AbortReason,
+  type BanLift,
   type Evidence,
   type EvidenceGrade,
   err,
@@ -21,7 +22,7 @@ import {
   voteFromJson,
 } from "@quorate/core";
 import type { Presence, StandaloneViolation } from "@quorate/ports";
-import { violationTypeOf } from "./keys.ts";
+import { banReasonOf } from "./keys.ts";
 
 /** A value that etcd holds, read back; or what is wrong with it. Reading never throws: anybody may have written it. */
 export type Read<T> = Result<T, string>;
@@ -238,7 +239,7 @@ export function readBan(text: string, peerId: PeerId): Read<OpenBan> {
   if (!object.ok) return object;
   const common = readAccusation(object.value, object.value["banned_at"]);
   if (!common.ok) return common;
-  const reason = violationTypeOf(object.value["reason"]);
+  const reason = banReasonOf(object.value["reason"]);
   if (reason === null) return err("ban has an unknown reason");
   const encoded = object.value["evidence"];
   if (typeof encoded !== "string") return err("ban has no evidence");
@@ -248,6 +249,34 @@ export function readBan(text: string, peerId: PeerId): Read<OpenBan> {
   if (!evidence.ok) return evidence;
   const { nodeId, grade, atMs } = common.value;
   return ok({ peerId, nodeId, reason, grade, bannedAtMs: atMs, evidence: evidence.value });
+}
+
+export function writeLift(lift: BanLift): string {
+  return JSON.stringify({
+    node_id: lift.nodeId,
+    kind: lift.kind,
+    by: lift.by,
+    reason: lift.reason,
+    ban_reason: lift.banReason,
+  });
+}
+
+export function readLift(
+  text: string,
+  { peerId, liftedAtMs }: Pick<BanLift, "peerId" | "liftedAtMs">,
+): Read<BanLift> {
+  const object = parseObject(text);
+  if (!object.ok) return object;
+  const f = object.value;
+  const node = f["node_id"] === null ? ok(null) : parseNodeId(f["node_id"]);
+  const banReason = f["ban_reason"] === null ? null : banReasonOf(f["ban_reason"]);
+  const { kind, by, reason } = f;
+  if (!node.ok) return err(node.error.message);
+  if (kind !== "OPERATOR" && kind !== "UNPROVEN") return err("unknown kind of end of a ban");
+  if (typeof by !== "string" || typeof reason !== "string")
+    return err("end of a ban does not say by whom and why");
+  if (f["ban_reason"] !== null && banReason === null) return err("ban had an unknown reason");
+  return ok({ peerId, nodeId: node.value, kind, by, reason, liftedAtMs, banReason });
 }
 
 /** Only how sure a ban is. */
@@ -273,7 +302,7 @@ function readAccusation(
 /** Checks the outline, so that reading on cannot crash; whoever relies on evidence verifies it with `verifyEvidence`. */
 function readEvidence(input: unknown): Read<Evidence> {
   if (!isFields(input)) return err("evidence is not an object");
-  const type = violationTypeOf(input["type"]);
+  const type = banReasonOf(input["type"]);
   if (type === null) return err("unknown type of evidence");
   if (!EVIDENCE_OUTLINE[type](input)) return err("evidence has not the fields of its type");
   return ok(input as unknown as Evidence);
@@ -298,6 +327,14 @@ const EVIDENCE_OUTLINE: Readonly<Record<Evidence["type"], (f: Fields) => boolean
     isTime(f["deadlineAtMs"]) &&
     Array.isArray(f["voted"]) &&
     f["voted"].every(isText),
+  LOW_REPUTATION: (f) =>
+    isText(f["nodeId"]) &&
+    typeof f["score"] === "number" &&
+    typeof f["bound"] === "number" &&
+    Array.isArray(f["violations"]) &&
+    f["violations"].every(
+      (v) => isFields(v) && isText(v["txId"]) && isText(v["type"]) && isTime(v["detectedAtMs"]),
+    ),
 };
 
 export function writePresence(presence: Presence): string {
