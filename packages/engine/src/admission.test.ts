@@ -1,8 +1,10 @@
 import {
   concatBytes,
+  DEFAULT_PROTOCOL_CONFIG,
   encodeFrame,
   LIMITS,
-  type TrusteeSet,
+  onlySet,
+  type TxRecord,
   type VerifiedVote,
   verifyEvidence,
 } from "@quorate/core";
@@ -18,15 +20,32 @@ import {
   type TestCluster,
   tamper,
   testCluster,
+  txIdOf,
 } from "@quorate/testkit";
 import { describe, expect, test } from "vitest";
 import { Admission, type AdmissionReason } from "./admission.ts";
 import { nodeMetrics } from "./catalogue.ts";
+import type { Refusal } from "./refusal.ts";
 import { TallyView } from "./tally-view.ts";
 
 const cluster = testCluster({ trustees: 5, threshold: 4 });
 // The last two of it are no trustees of `cluster`, which has the first five of the same keys.
 const wider = testCluster({ trustees: 7, threshold: 5 });
+
+const recordOf = ({ set }: TestCluster): TxRecord => ({
+  ...DEFAULT_PROTOCOL_CONFIG,
+  epoch: set.epoch,
+  excluded: [],
+  openedAtMs: 0,
+  deadlineAtMs: 1,
+  value: null,
+  unanimous: false,
+  thresholdAtMs: null,
+  reason: null,
+  offenders: [],
+  absent: null,
+  chain: null,
+});
 
 class Door {
   readonly clock = new SimClock();
@@ -36,10 +55,16 @@ class Door {
   readonly blamed: StandaloneViolation[] = [];
   verifications = 0;
   full = false;
-  set: TrusteeSet = cluster.set;
+  readonly receipts: Refusal[] = [];
+  readonly held: VerifiedVote[] = [];
+  readonly sets = new Map([[cluster.set.epoch, cluster.set]]);
+  authors = new Set(cluster.set.byPeerId.keys());
   readonly #network = new MemoryNetwork({ clock: this.clock });
   readonly #admission = new Admission({
-    set: () => this.set,
+    isAuthor: (peer) => this.authors.has(peer),
+    sets: () => this.sets,
+    receipts: { refuse: (refusal) => this.receipts.push(refusal) },
+    onRefusedVote: (vote) => void this.held.push(vote),
     view: this.view,
     ed25519: {
       verify: (key, message, signature) => {
@@ -82,7 +107,17 @@ class Door {
   }
 
   ban(node: number, grade: "PROOF" | "OPINION" = "PROOF"): void {
-    this.view.noteBans(new Map([[nodeAt(wider, node).peerId, grade]]));
+    const { peerId, nodeId } = nodeAt(wider, node);
+    const reason = grade === "PROOF" ? "DOUBLE_VOTING" : "MINORITY_VOTE";
+    const evidence = { type: "SILENT_FAILURE", nodeId, openedAtMs: 0, deadlineAtMs: 1, voted: [] };
+    this.view.noteBan({
+      peerId,
+      nodeId,
+      reason,
+      grade,
+      bannedAtMs: 0,
+      evidence: { ...evidence, type: "SILENT_FAILURE" },
+    });
   }
 }
 
@@ -158,10 +193,72 @@ describe("what is refused, and at what cost", () => {
 
   test("a banned trustee's vote is ignored, whoever brings it, and the bringer goes free", () => {
     const door = new Door();
-    door.ban(0, "OPINION");
+    door.ban(0, "PROOF");
     expect(door.hear(1, door.frame(0, "a"))).toBe("IGNORE");
     expect(door.refused("trustee_banned")).toBe(1);
-    expect([door.verifications, door.blamed.length]).toEqual([0, 0]);
+    expect([door.verifications, door.blamed.length, door.held.length]).toEqual([0, 0, 0]);
+  });
+
+  test("the vote of a trustee that is out for an opinion is held against it, for two make a proof", () => {
+    const door = new Door();
+    door.ban(0, "OPINION");
+    expect(door.hear(1, door.frame(0, "a", 7))).toBe("IGNORE");
+    expect(door.hear(1, door.frame(0, "a", 8))).toBe("IGNORE");
+    expect(door.held.map((v) => v.vote.value)).toEqual([7n, 8n]);
+    expect(door.offered).toEqual([]);
+    expect(door.refused("trustee_banned")).toBe(2);
+  });
+
+  test("each refusal gets a receipt that names reason, author and bytes, and a duplicate gets none", () => {
+    const door = new Door();
+    const frame = door.frame(0, "a");
+    door.hear(0, frame);
+    door.hear(0, frame);
+    door.hear(6, frame);
+    const bad = tamper(door.frame(0, "b"), 5);
+    door.hear(2, bad, 3);
+    expect(door.receipts.map((r) => [r.reason, r.author, r.forwarder, r.voter, r.txId])).toEqual([
+      ["author_not_trustee", nodeAt(wider, 6).peerId, nodeAt(wider, 4).peerId, null, null],
+      ["bad_signature", nodeAt(wider, 2).peerId, nodeAt(wider, 3).peerId, "node-001", "b"],
+    ]);
+    expect(door.receipts.map((r) => r.bytes)).toEqual([frame, bad]);
+  });
+
+  test("an author beyond its rate is ignored until time has passed, and no other pays for it", async () => {
+    const door = new Door();
+    const { perSecond, burst } = LIMITS.authorFrames;
+    const verdicts = Array.from({ length: burst + 5 }, (_, i) =>
+      door.hear(0, door.frame(0, `a${i}`)),
+    );
+    expect(verdicts.filter((v) => v === "ACCEPT")).toHaveLength(burst);
+    expect(door.refused("rate_limited")).toBe(5);
+    expect(door.hear(1, door.frame(1, "b"))).toBe("ACCEPT");
+    await door.clock.advance(1_000 / perSecond);
+    expect(door.hear(0, door.frame(0, "c"))).toBe("ACCEPT");
+    expect(door.hear(0, door.frame(0, "d"))).toBe("IGNORE");
+  });
+
+  test("an author can open only so many transactions, and may still vote on those that others opened", () => {
+    const door = new Door();
+    const { burst } = LIMITS.authorNewTransactions;
+    const perFrame = LIMITS.votesPerFrameMax;
+    const issuedAtMs = door.clock.nowMs();
+    let accepted = 0;
+    for (let at = 0; at <= burst; at += perFrame) {
+      const specs = Array.from({ length: perFrame }, (_, i) => ({
+        txId: `q${at + i}`,
+        value: 7,
+        issuedAtMs,
+      }));
+      if (door.hear(0, encodeFrame(signedFrame(cluster, 0, specs))) === "ACCEPT")
+        accepted += perFrame;
+    }
+    expect(accepted).toBeLessThanOrEqual(burst);
+    expect(accepted).toBeGreaterThan(burst - perFrame);
+    expect(door.refused("quota")).toBe(1);
+    door.view.noteExisting(txIdOf("open"), "COLLECTING", recordOf(cluster));
+    // What is left of the allowance would not do for one more frame of new ones.
+    expect(door.hear(0, door.frame(0, "open"))).toBe("ACCEPT");
   });
 
   test("bytes that are no frame are rejected before any signature is looked at", () => {
@@ -199,6 +296,8 @@ describe("what is refused, and at what cost", () => {
     expect([at(-limit, "a"), at(limit, "b")]).toEqual(["ACCEPT", "ACCEPT"]);
     expect([at(-limit - 1, "c"), at(limit + 1, "d")]).toEqual(["IGNORE", "IGNORE"]);
     expect(door.refused("stale")).toBe(2);
+    // Still its trustee's word: it may be one half of a double vote.
+    expect(door.held.map((v) => v.vote.txId)).toEqual(["c", "d"]);
     expect(door.blamed).toEqual([]);
   });
 
@@ -208,8 +307,16 @@ describe("what is refused, and at what cost", () => {
     const later = testCluster({ trustees: 5, threshold: 4, epoch: 2 });
     expect(door.hear(0, door.frame(0, "a", 7, elsewhere))).toBe("IGNORE");
     expect(door.hear(0, door.frame(0, "a", 7, later))).toBe("IGNORE");
-    expect(door.refused("wrong_cluster_or_epoch")).toBe(2);
+    expect([door.refused("wrong_cluster"), door.refused("wrong_epoch")]).toEqual([1, 1]);
     expect(door.blamed).toEqual([]);
+  });
+
+  test("a vote is verified with the keys of its own epoch", () => {
+    const door = new Door();
+    const later = testCluster({ trustees: 5, threshold: 4, epoch: 2, seed: 9 });
+    door.sets.set(later.set.epoch, later.set);
+    expect(door.hear(0, door.frame(0, "a", 7, later))).toBe("ACCEPT");
+    expect(door.offered.map((v) => v.peerId)).toEqual([nodeAt(later, 0).peerId]);
   });
 
   test("a vote in a stranger's name is ignored", () => {
@@ -239,7 +346,7 @@ describe("who is to blame", () => {
     door.hear(2, tamper(good, 5));
     const evidence = door.blamed[0]?.violation.evidence;
     if (evidence === undefined) throw new Error("somebody is blamed");
-    const finding = verifyEvidence(evidence, cluster.set, cluster.verify);
+    const finding = verifyEvidence(evidence, onlySet(cluster.set), cluster.verify);
     expect(finding.ok && finding.value.nodeId).toBe(nodeAt(cluster, 2).nodeId);
   });
 

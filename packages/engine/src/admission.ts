@@ -2,12 +2,14 @@ import {
   bytesToHex,
   decodeFrame,
   type EnvelopeJson,
+  type Epoch,
   LIMITS,
   type OpenedFrame,
   openFrame,
+  type PeerId,
+  type RefusalReason,
   type SignedVote,
   type TrusteeSet,
-  type TxId,
   toBase64,
   type VerifiedVote,
   verifyOpenedFrame,
@@ -23,42 +25,46 @@ import type {
 } from "@quorate/ports";
 import { LRUCache } from "lru-cache";
 import type { NodeMetrics } from "./catalogue.ts";
+import type { RefusalSink } from "./refusal.ts";
 import type { TallyView } from "./tally-view.ts";
+import { TokenBucket } from "./token-bucket.ts";
 
-/** Why a message was not let in; closed, for it is a metric label. */
-export type AdmissionReason =
-  | "author_not_trustee"
-  | "author_banned"
-  | "malformed"
-  | "duplicate"
-  | "stale"
-  | "wrong_cluster_or_epoch"
-  | "unknown_trustee"
-  | "trustee_banned"
-  | "bad_signature"
-  | "queue_full";
+/** Why a message was not let in; closed, for it is a metric label. A duplicate is no refusal: its vote has been taken. */
+export type AdmissionReason = RefusalReason | "duplicate";
 
 export interface AdmissionDependencies {
-  readonly set: () => TrusteeSet;
+  /** Who may publish: the trustees in force, and those of transactions that are still open. */
+  readonly isAuthor: (peer: PeerId) => boolean;
+  readonly sets: () => ReadonlyMap<Epoch, TrusteeSet>;
   readonly view: TallyView;
   readonly ed25519: Ed25519;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: NodeMetrics;
+  readonly receipts: RefusalSink;
   /** Takes verified votes; false when its queue is full. */
   readonly offer: (vote: VerifiedVote) => boolean;
   /** Takes a bad inner signature under a valid outer one: the author is to blame, nobody else (R2). */
   readonly onBadSignature: (entry: StandaloneViolation) => void;
+  /** Takes genuine votes that are refused (stale, or of a trustee banned for an opinion): two that differ are a proof (I4). */
+  readonly onRefusedVote: (vote: VerifiedVote) => void;
+}
+
+/** What an author may still publish. */
+interface Allowance {
+  readonly frames: TokenBucket;
+  readonly newTransactions: TokenBucket;
 }
 
 /**
- * Judges gossip before it is forwarded, cheapest check first: registry, ban, shape,
- * duplicates by content, freshness, and the signature last.
+ * Judges gossip before it is forwarded, cheapest check first: registry, ban, rate, shape,
+ * duplicates by content, quota, and the signature last.
  */
 export class Admission {
   readonly #deps: AdmissionDependencies;
   /** By content: the network's own message id counts the sequence number in, so a re-publish gets past it. */
   readonly #seen = new LRUCache<string, true>({ max: LIMITS.voteSeenMax });
+  readonly #allowances = new LRUCache<PeerId, Allowance>({ max: LIMITS.authorAllowancesMax });
 
   constructor(dependencies: AdmissionDependencies) {
     this.#deps = dependencies;
@@ -66,50 +72,83 @@ export class Admission {
 
   /** The verdict that decides whether others get to see the message. */
   validate(message: GossipMessage): GossipVerdict {
-    const { set, view } = this.#deps;
-    const trustees = set();
+    const { view, isAuthor, clock } = this.#deps;
+    const { author } = message;
     // [REJECT] nothing: an unknown author may be a trustee of an epoch this node has not heard of yet.
-    if (!trustees.byPeerId.has(message.author)) return this.#refuse("IGNORE", "author_not_trustee");
-    if (view.bans.has(message.author)) return this.#refuse("IGNORE", "author_banned");
+    if (!isAuthor(author)) return this.#refuse("IGNORE", "author_not_trustee", message);
+    if (view.bans.has(author)) return this.#refuse("IGNORE", "author_banned", message);
+    const allowance = this.#allowanceOf(author);
+    // What one node finds too much, all find too much: so a flood is not passed on either.
+    if (!allowance.frames.take(1, clock.monotonicMs()))
+      return this.#refuse("IGNORE", "rate_limited", message);
     // [REJECT] the frame must decode within its limits.
     const frame = decodeFrame(message.data);
     const opened = frame.ok ? openFrame(frame.value) : frame;
-    if (!opened.ok) return this.#refuse("REJECT", "malformed");
-    const keys = opened.value.leafHashes.map(bytesToHex);
-    if (keys.every((key) => this.#seen.has(key))) return this.#refuse("IGNORE", "duplicate");
-    if (opened.value.votes.some((signed) => this.#isStale(signed)))
-      return this.#refuse("IGNORE", "stale");
-    return this.#checkSignature(message, opened.value, keys, trustees);
+    if (!opened.ok) return this.#refuse("REJECT", "malformed", message);
+    const { votes, leafHashes } = opened.value;
+    const refuse = (verdict: "IGNORE" | "REJECT", reason: AdmissionReason): GossipVerdict =>
+      this.#refuse(verdict, reason, message, votes);
+    const keys = leafHashes.map(bytesToHex);
+    if (keys.every((key) => this.#seen.has(key))) return refuse("IGNORE", "duplicate");
+    const fresh = votes.filter(({ vote }) => view.status(vote.txId) === null).length;
+    if (!allowance.newTransactions.take(fresh, clock.monotonicMs()))
+      return refuse("IGNORE", "quota");
+    return this.#checkSignature(message, opened.value, keys, refuse);
   }
 
   #checkSignature(
     message: GossipMessage,
     opened: OpenedFrame,
     keys: readonly string[],
-    trustees: TrusteeSet,
+    refuse: (verdict: "IGNORE" | "REJECT", reason: AdmissionReason) => GossipVerdict,
   ): GossipVerdict {
-    const { ed25519, view, metrics } = this.#deps;
-    const nodeId = opened.votes[0]?.vote.nodeId;
-    const trustee = nodeId === undefined ? undefined : trustees.byNodeId.get(nodeId);
-    if (trustee === undefined) return this.#refuse("IGNORE", "unknown_trustee");
-    if (view.bans.has(trustee.peerId)) return this.#refuse("IGNORE", "trustee_banned");
+    const { ed25519, view, sets } = this.#deps;
+    const named = opened.votes[0]?.vote;
+    const trustees = named === undefined ? undefined : sets().get(named.epoch);
+    if (named === undefined || trustees === undefined) return refuse("IGNORE", "wrong_epoch");
+    if (named.clusterId !== trustees.clusterId) return refuse("IGNORE", "wrong_cluster");
+    const trustee = trustees.byNodeId.get(named.nodeId);
+    if (trustee === undefined) return refuse("IGNORE", "unknown_trustee");
+    const banned = view.bans.get(trustee.peerId);
+    if (banned === "PROOF") return refuse("IGNORE", "trustee_banned");
     const verified = verifyOpenedFrame(opened, trustees, (key, bytes, signature) =>
       ed25519.verify(key, bytes, signature),
     );
     if (!verified.ok) {
-      if (verified.error.code !== "BAD_SIGNATURE")
-        return this.#refuse("IGNORE", "wrong_cluster_or_epoch");
+      if (verified.error.code !== "BAD_SIGNATURE") return refuse("IGNORE", "wrong_cluster");
       this.#blameAuthor(message, opened.votes);
-      return this.#refuse("REJECT", "bad_signature");
+      return refuse("REJECT", "bad_signature");
     }
+    // Only now: a vote that comes too late to count is still its trustee's word.
+    const stale = opened.votes.some((signed) => this.#isStale(signed));
+    if (banned !== undefined || stale) {
+      for (const vote of verified.value) this.#deps.onRefusedVote(vote);
+      return refuse("IGNORE", banned !== undefined ? "trustee_banned" : "stale");
+    }
+    return this.#take(verified.value, keys) ? "ACCEPT" : refuse("IGNORE", "queue_full");
+  }
+
+  #take(votes: readonly VerifiedVote[], keys: readonly string[]): boolean {
     let taken = true;
-    for (const [i, vote] of verified.value.entries()) {
-      metrics.votesReceived.inc({ source: "gossip" });
+    for (const [i, vote] of votes.entries()) {
+      this.#deps.metrics.votesReceived.inc({ source: "gossip" });
       taken = this.#deps.offer(vote) && taken;
       const key = keys[i];
       if (taken && key !== undefined) this.#seen.set(key, true);
     }
-    return taken ? "ACCEPT" : this.#refuse("IGNORE", "queue_full");
+    return taken;
+  }
+
+  #allowanceOf(author: PeerId): Allowance {
+    const known = this.#allowances.get(author);
+    if (known !== undefined) return known;
+    const now = this.#deps.clock.monotonicMs();
+    const allowance: Allowance = {
+      frames: new TokenBucket(LIMITS.authorFrames, now),
+      newTransactions: new TokenBucket(LIMITS.authorNewTransactions, now),
+    };
+    this.#allowances.set(author, allowance);
+    return allowance;
   }
 
   #isStale(signed: SignedVote): boolean {
@@ -119,28 +158,46 @@ export class Admission {
 
   /** [spec §3.1 Type 3] The outer signature proves who published it. */
   #blameAuthor(message: GossipMessage, votes: readonly SignedVote[]): void {
-    const trustee = this.#deps.set().byPeerId.get(message.author);
-    const txId: TxId | undefined = votes[0]?.vote.txId;
-    if (trustee === undefined || txId === undefined) return;
-    const detectedAtMs = this.#deps.clock.nowMs();
+    const named = votes[0]?.vote;
+    if (named === undefined) return;
     const evidence = {
       type: "INVALID_SIGNATURE",
       envelope: envelopeJson(message.envelope),
     } as const;
     const who = {
       peerId: message.author,
-      nodeId: trustee.nodeId,
+      nodeId: this.#nameOf(message.author, named.epoch),
       grade: "PROOF",
       evidence,
     } as const;
+    const detectedAtMs = this.#deps.clock.nowMs();
+    const { txId } = named;
     this.#deps.onBadSignature({
       violation: { ...who, txId, type: "INVALID_SIGNATURE", detectedAtMs },
       ban: { ...who, reason: "INVALID_SIGNATURE", bannedAtMs: detectedAtMs },
     });
   }
 
-  #refuse(verdict: "IGNORE" | "REJECT", reason: AdmissionReason): GossipVerdict {
+  /** The author's name in the vote's epoch, or else in the newest that knows it. */
+  #nameOf(author: PeerId, epoch: Epoch): VerifiedVote["vote"]["nodeId"] | null {
+    const sets = this.#deps.sets();
+    const own = sets.get(epoch)?.byPeerId.get(author);
+    const others = [...sets.values()].map((set) => set.byPeerId.get(author));
+    return (own ?? others.findLast((t) => t !== undefined))?.nodeId ?? null;
+  }
+
+  #refuse(
+    verdict: "IGNORE" | "REJECT",
+    reason: AdmissionReason,
+    { data, author, forwarder }: GossipMessage,
+    votes: readonly SignedVote[] = [],
+  ): GossipVerdict {
     this.#deps.metrics.votesRejected.inc({ reason });
+    if (reason === "duplicate") return verdict;
+    const named = votes[0]?.vote;
+    const txId = votes.length === 1 ? (named?.txId ?? null) : null;
+    const voter = named?.nodeId ?? null;
+    this.#deps.receipts.refuse({ reason, bytes: data, txId, voter, author, forwarder });
     return verdict;
   }
 }

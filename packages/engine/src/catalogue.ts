@@ -19,6 +19,8 @@ export interface NodeMetrics {
   readonly activeVotes: Gauge;
   readonly bannedPeers: Gauge;
   readonly pendingVotes: Gauge;
+  readonly outages: Counter;
+  readonly strikes: Counter;
   readonly commitConflicts: Counter;
   readonly commitTransactions: Histogram;
   readonly recordLatency: Histogram;
@@ -74,6 +76,16 @@ export function nodeMetrics(factory: MetricsFactory): NodeMetrics {
     pendingVotes: factory.gauge({
       name: "pending_votes",
       help: "Votes that wait in this node to be recorded.",
+    }),
+    outages: factory.counter({
+      name: "outage_judgements_total",
+      help: "Deadlines at which so many were absent, or the tally so troubled, that nobody was blamed.",
+      initial: [{}],
+    }),
+    strikes: factory.counter({
+      name: "bans_struck_total",
+      help: "Bans in etcd whose own evidence did not bear them out: somebody with access forged them.",
+      initial: [{}],
     }),
     commitConflicts: factory.counter({
       name: "commit_conflicts_total",

@@ -20,12 +20,11 @@ async function open(options: WorldOptions): Promise<readonly DeadlineMonitor[]> 
     const monitor = new DeadlineMonitor(
       {
         nodeId: nodeAt(world.cluster, i).nodeId,
-        protocol: world.protocol,
         staggerMs: 250,
         intervalMs: 200,
       },
       {
-        set: () => world.cluster.set,
+        sets: () => world.sets,
         store: node.store,
         view: node.view,
         pipeline: node.pipeline,

@@ -1,4 +1,4 @@
-import { type NodeId, type ProtocolConfig, type TrusteeSet, type TxId } from "@quorate/core";
+import { type Epoch, type NodeId, type TrusteeSet, type TxId } from "@quorate/core";
 import type { Clock, Logger, TallyStore } from "@quorate/ports";
 import { rendezvousRank } from "./rendezvous.ts";
 import type { TallyView } from "./tally-view.ts";
@@ -6,7 +6,6 @@ import type { VotePipeline } from "./vote-pipeline.ts";
 
 export interface DeadlineOptions {
   readonly nodeId: NodeId;
-  readonly protocol: ProtocolConfig;
   /** How long each further rank waits for the owner to judge, in ms. */
   readonly staggerMs: number;
   /** How often the list of open transactions is looked through, in ms. */
@@ -21,21 +20,21 @@ export interface DeadlineOptions {
 export class DeadlineMonitor {
   readonly #options: DeadlineOptions;
   readonly #deps: {
-    readonly set: () => TrusteeSet;
+    readonly sets: () => ReadonlyMap<Epoch, TrusteeSet>;
     readonly store: TallyStore;
     readonly view: TallyView;
     readonly pipeline: VotePipeline;
     readonly clock: Clock;
     readonly logger: Logger;
   };
-  /** Deadlines of open transactions, in ms since the epoch: kept here, for the view may drop a transaction. */
-  readonly #open = new Map<TxId, number>();
+  /** Deadlines of open transactions, in ms since 1970: kept here, for the view may drop a transaction. */
+  readonly #open = new Map<TxId, { readonly deadlineAtMs: number; readonly epoch: Epoch }>();
   #streaks: ReadonlyMap<NodeId, number> = new Map();
 
   constructor(
     options: DeadlineOptions,
     dependencies: {
-      readonly set: () => TrusteeSet;
+      readonly sets: () => ReadonlyMap<Epoch, TrusteeSet>;
       readonly store: TallyStore;
       readonly view: TallyView;
       readonly pipeline: VotePipeline;
@@ -51,11 +50,17 @@ export class DeadlineMonitor {
     return this.#open.size;
   }
 
+  /** Epochs of the transactions that are open: their trustees still have a say. */
+  openEpochs(): ReadonlySet<Epoch> {
+    return new Set([...this.#open.values()].map(({ epoch }) => epoch));
+  }
+
   onView(touched: Iterable<TxId>): void {
     const { view } = this.#deps;
     for (const txId of touched) {
       const record = view.record(txId);
-      if (record !== null && this.#needsJudging(txId)) this.#open.set(txId, record.deadlineAtMs);
+      if (record !== null && this.#needsJudging(txId))
+        this.#open.set(txId, { deadlineAtMs: record.deadlineAtMs, epoch: record.epoch });
       else this.#open.delete(txId);
     }
   }
@@ -78,7 +83,7 @@ export class DeadlineMonitor {
     const due: TxId[] = [];
     const nowMs = clock.nowMs();
     const live = [...view.presence.values()].map((p) => p.nodeId);
-    for (const [txId, deadlineAtMs] of this.#open) {
+    for (const [txId, { deadlineAtMs }] of this.#open) {
       // A rank costs hashes, and most open transactions are not due.
       if (nowMs < deadlineAtMs) continue;
       const rank = rendezvousRank(txId, this.#options.nodeId, live);
@@ -100,12 +105,12 @@ export class DeadlineMonitor {
     const status = view.status(txId);
     if (record === null || status === null || status === "ABORTED_BYZANTINE") return false;
     if (record.absent !== null) return false;
-    // The set of an earlier epoch is gone, and with it who was expected.
-    if (record.epoch !== this.#deps.set().epoch) return false;
+    const set = this.#deps.sets().get(record.epoch);
+    // So old an epoch's set is gone, and with it who was expected.
+    if (set === undefined) return false;
     if (status === "COLLECTING") return true;
     // All have voted and nobody has a run of silence to end: there is nothing to judge.
     const votes = view.votes(txId);
-    const set = this.#deps.set();
     const missing = set.trustees.some(
       (t) =>
         !votes.has(t.nodeId) && !record.excluded.includes(t.nodeId) && !view.bans.has(t.peerId),

@@ -2,8 +2,10 @@ import {
   backing,
   decideClaim,
   decideConfirm,
+  type Epoch,
   type TrusteeSet,
   type TxId,
+  type TxSnapshot,
   type TxWrites,
   type Value,
   type Verify,
@@ -150,7 +152,7 @@ export class SubmissionClaims {
       const turns: { txId: TxId; base: VersionedSnapshot; writes: TxWrites; value: Value }[] = [];
       for (const base of await this.#bases(ready, options)) {
         const { txId } = base.snapshot;
-        const claim = decideClaim(base.snapshot, this.#set(), this.#deps.verify);
+        const claim = decideClaim(base.snapshot, this.#setOf(base.snapshot), this.#deps.verify);
         if (claim.kind === "claim")
           turns.push({ txId, base, writes: claim.writes, value: claim.value });
         else this.#refuse(txId, claim);
@@ -160,14 +162,15 @@ export class SubmissionClaims {
         commits.length === 0
           ? []
           : await store.commit(commits, this.#deps.config().epochVersion, options);
-      const claimed: { txId: TxId; value: Value; revision: bigint }[] = [];
+      const claimed: { txId: TxId; value: Value; revision: bigint; epoch: Epoch }[] = [];
       for (const [i, turn] of turns.entries()) {
         const outcome = outcomes[i];
         if (outcome?.kind === "committed") {
           view.adoptCommit(turn.base, turn.writes, outcome.revision);
           this.#due.delete(turn.txId);
           this.#recover.add(turn.txId);
-          claimed.push({ txId: turn.txId, value: turn.value, revision: outcome.revision });
+          const { epoch } = this.#setOf(turn.base.snapshot);
+          claimed.push({ txId: turn.txId, value: turn.value, revision: outcome.revision, epoch });
           this.#deps.metrics.claims.inc({ outcome: "claim" });
         } else if (outcome !== undefined) {
           this.#deps.metrics.claims.inc({ outcome: "conflict" });
@@ -195,13 +198,18 @@ export class SubmissionClaims {
   async #recoverOnce(options: { readonly signal: AbortSignal }): Promise<void> {
     while (this.#recover.size > 0) {
       const some = [...this.#recover].slice(0, this.#options.batchMax);
-      const rows: { txId: TxId; value: Value; revision: bigint }[] = [];
+      const rows: { txId: TxId; value: Value; revision: bigint; epoch: Epoch }[] = [];
       for (const base of await this.#bases(some, options)) {
         const { txId, status } = base.snapshot;
-        const backed = backing(base.snapshot, this.#set(), this.#deps.verify);
+        const backed = backing(base.snapshot, this.#setOf(base.snapshot), this.#deps.verify);
         if (status !== "SUBMITTED") this.#recover.delete(txId);
         else if (backed.kind === "backed")
-          rows.push({ txId, value: backed.value, revision: base.version });
+          rows.push({
+            txId,
+            value: backed.value,
+            revision: base.version,
+            epoch: this.#setOf(base.snapshot).epoch,
+          });
         else if (backed.kind === "dissent")
           // Dissent after the claim: the submission stands (R5); the claim itself was made on verified votes.
           await this.#queueStanding(base, rows);
@@ -217,7 +225,7 @@ export class SubmissionClaims {
   /** A late dissenter can't take back a claim, but t valid votes must stand behind the value all the same. */
   async #queueStanding(
     base: VersionedSnapshot,
-    rows: { txId: TxId; value: Value; revision: bigint }[],
+    rows: { txId: TxId; value: Value; revision: bigint; epoch: Epoch }[],
   ): Promise<void> {
     const { snapshot } = base;
     const record = snapshot.record;
@@ -226,9 +234,14 @@ export class SubmissionClaims {
       ...snapshot,
       record: { ...record, policy: "quarantine-and-continue" as const },
     };
-    const backed = backing(lenient, this.#set(), this.#deps.verify);
+    const backed = backing(lenient, this.#setOf(snapshot), this.#deps.verify);
     if (backed.kind === "backed")
-      rows.push({ txId: snapshot.txId, value: backed.value, revision: base.version });
+      rows.push({
+        txId: snapshot.txId,
+        value: backed.value,
+        revision: base.version,
+        epoch: this.#setOf(snapshot).epoch,
+      });
     else {
       this.#recover.delete(snapshot.txId);
       this.#refuse(snapshot.txId, backed);
@@ -236,13 +249,17 @@ export class SubmissionClaims {
   }
 
   async #queue(
-    claimed: readonly { readonly txId: TxId; readonly value: Value; readonly revision: bigint }[],
+    claimed: readonly {
+      readonly txId: TxId;
+      readonly value: Value;
+      readonly revision: bigint;
+      readonly epoch: Epoch;
+    }[],
     options: { readonly signal: AbortSignal },
   ): Promise<void> {
     if (claimed.length === 0) return;
     const { submissions, sender, chain, logger } = this.#deps;
-    const { epoch } = this.#set();
-    const rows: NewSubmission[] = claimed.map(({ txId, value, revision }) => ({
+    const rows: NewSubmission[] = claimed.map(({ txId, value, revision, epoch }) => ({
       txId,
       key: chain.keyOf(txId),
       value,
@@ -312,8 +329,10 @@ export class SubmissionClaims {
     return done.length;
   }
 
-  #set(): TrusteeSet {
-    return this.#deps.config().set;
+  /** A transaction keeps the trustees and the threshold under which it opened; votes of another set back nothing. */
+  #setOf({ record }: TxSnapshot): TrusteeSet {
+    const { set, sets } = this.#deps.config();
+    return (record === null ? undefined : sets.get(record.epoch)) ?? set;
   }
 
   async #bases(

@@ -83,6 +83,7 @@ class Tally {
         config: { ...DEFAULT_PROTOCOL_CONFIG, policy: "quarantine-and-continue" },
         bans: await this.bans(),
         silenceStreaks: await this.store.readSilenceStreaks(),
+        verify: cluster.verify,
       },
     ).writes;
   }

@@ -13,13 +13,7 @@ import {
   type TxWrites,
   type ViolationType,
 } from "@quorate/core";
-import type {
-  Change,
-  ChangeSet,
-  Presence,
-  StandaloneViolation,
-  VersionedSnapshot,
-} from "@quorate/ports";
+import type { BanEntry, Change, ChangeSet, Presence, VersionedSnapshot } from "@quorate/ports";
 
 interface Entry {
   status: TxStatus | null;
@@ -38,7 +32,7 @@ interface Entry {
  */
 export class TallyView {
   readonly #entries = new Map<TxId, Entry>();
-  readonly #bans = new Map<PeerId, StandaloneViolation["ban"]>();
+  readonly #bans = new Map<PeerId, BanEntry>();
   readonly #grades = new Map<PeerId, EvidenceGrade>();
   readonly #presence = new Map<PeerId, Presence>();
   readonly #entriesMax: number;
@@ -56,7 +50,7 @@ export class TallyView {
     return this.#grades;
   }
 
-  get banRecords(): ReadonlyMap<PeerId, StandaloneViolation["ban"]> {
+  get banRecords(): ReadonlyMap<PeerId, BanEntry> {
     return this.#bans;
   }
 
@@ -79,7 +73,7 @@ export class TallyView {
   }
 
   /** Bans and presence as read at start-up, before the stream begins. */
-  load(bans: ReadonlyMap<PeerId, StandaloneViolation["ban"]>, presence: readonly Presence[]): void {
+  load(bans: ReadonlyMap<PeerId, BanEntry>, presence: readonly Presence[]): void {
     for (const [peer, ban] of bans) this.#setBan(peer, ban);
     for (const p of presence) this.#presence.set(p.peerId, p);
   }
@@ -158,8 +152,9 @@ export class TallyView {
     for (const ban of writes.bans) this.#setBan(ban.peerId, ban);
   }
 
-  noteBans(bans: ReadonlyMap<PeerId, EvidenceGrade>): void {
-    for (const [peer, grade] of bans) this.#grades.set(peer, grade);
+  /** Takes over a ban that this node has recorded, before the stream brings it back. */
+  noteBan(ban: BanEntry): void {
+    this.#setBan(ban.peerId, ban);
   }
 
   /** Makes the view ask the store again before the next decision: a commit's result is unknown. */
@@ -241,7 +236,7 @@ export class TallyView {
     if (oldest !== null) this.#entries.delete(oldest);
   }
 
-  #setBan(peer: PeerId, ban: StandaloneViolation["ban"] | null): void {
+  #setBan(peer: PeerId, ban: BanEntry | null): void {
     if (ban === null) {
       this.#bans.delete(peer);
       this.#grades.delete(peer);

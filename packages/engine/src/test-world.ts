@@ -1,15 +1,19 @@
 import {
-  type Ban,
   DEFAULT_PROTOCOL_CONFIG,
+  onlySet,
   type ProtocolConfig,
+  type TrusteeSets,
   type TxId,
   type TxSnapshot,
+  type VerifiedVote,
 } from "@quorate/core";
-import type { Change, ChangeSet, ClusterConfig } from "@quorate/ports";
+import type { BanEntry, Change, ChangeSet, ClusterConfig } from "@quorate/ports";
 import {
+  type MemoryAccusationJournal,
   type MemoryLogger,
   type MemoryMetrics,
   MemoryTallyStore,
+  memoryAccusationJournal,
   memoryLogger,
   memoryMetrics,
   nodeAt,
@@ -21,7 +25,9 @@ import {
   testCluster,
   txIdOf,
 } from "@quorate/testkit";
+import { Accusations } from "./accusations.ts";
 import { nodeMetrics } from "./catalogue.ts";
+import type { RefusedByRules } from "./refusal.ts";
 import { rendezvousRank } from "./rendezvous.ts";
 import { TallyView } from "./tally-view.ts";
 import { type PipelineOptions, VotePipeline } from "./vote-pipeline.ts";
@@ -44,7 +50,11 @@ export interface WorldNode {
   readonly pipeline: VotePipeline;
   readonly metrics: MemoryMetrics;
   readonly logger: MemoryLogger;
-  readonly bans: Ban[];
+  readonly bans: BanEntry[];
+  readonly accusations: Accusations;
+  readonly accusationJournal: MemoryAccusationJournal;
+  /** What the rules refused, with why. */
+  readonly refusals: { readonly vote: VerifiedVote; readonly code: RefusedByRules }[];
   /** What it asked the store, oldest first. */
   readonly operations: TallyOperation[];
   /** Faults of its calls, taken from the front; then `fault`. */
@@ -59,6 +69,7 @@ export class World {
   readonly cluster: TestCluster;
   readonly protocol: ProtocolConfig;
   readonly nodes: WorldNode[] = [];
+  sets: TrusteeSets;
   /** A client without faults, for the test itself. */
   readonly store: MemoryTallyStore = new MemoryTallyStore(this.shared, { clock: this.clock });
   readonly history: ChangeSet[] = [];
@@ -71,6 +82,7 @@ export class World {
       trustees: options.trustees ?? 5,
       threshold: options.threshold ?? 4,
     });
+    this.sets = onlySet(this.cluster.set);
     this.protocol = { ...DEFAULT_PROTOCOL_CONFIG, ...options.protocol };
   }
 
@@ -129,7 +141,9 @@ export class World {
         ? {}
         : { entriesMax: this.#options.viewEntriesMax },
     );
-    const bans: Ban[] = [];
+    const bans: BanEntry[] = [];
+    const refusals: WorldNode["refusals"] = [];
+    const accusationJournal = memoryAccusationJournal();
     const operations: TallyOperation[] = [];
     const faults: WorldNode["faults"] = [];
     const store = new MemoryTallyStore(
@@ -162,9 +176,30 @@ export class World {
         clock: this.clock,
         logger,
         metrics: nodeMetrics(metrics),
+        verify: this.cluster.verify,
         onBan: (ban) => void bans.push(ban),
+        onConflict: (first, second) => accusations.conflict(first, second),
+        onRefused: (refused, code) => {
+          refusals.push({ vote: refused, code });
+          if (code !== "EQUIVOCATION" && code !== "RECORD_FORGED") accusations.refused(refused);
+        },
       },
     );
+    const accusations = new Accusations({
+      store,
+      journal: accusationJournal,
+      view,
+      clock: this.clock,
+      logger,
+      metrics: nodeMetrics(memoryMetrics()),
+      sets: () => this.sets,
+      verify: this.cluster.verify,
+      record: (vote) => pipeline.record(vote),
+      onBan: (ban) => {
+        view.noteBan(ban);
+        bans.push(ban);
+      },
+    });
     const node: WorldNode = {
       name: nodeId,
       store,
@@ -173,13 +208,25 @@ export class World {
       metrics,
       logger,
       bans,
+      accusations,
+      accusationJournal,
+      refusals,
       operations,
       faults,
       fault: () => null,
     };
     this.nodes.push(node);
     const { signal } = this.#ended;
-    void store.watch(0n, (set) => pipeline.onView(view.apply(set)), { signal });
+    const onChanges = async (set: ChangeSet): Promise<void> => {
+      const touched = view.apply(set);
+      if (set.changes.some((change) => change.kind === "config")) {
+        const config = await store.readConfig();
+        this.sets = config.sets;
+        pipeline.setConfig(config);
+      }
+      pipeline.onView(touched);
+    };
+    void store.watch(0n, onChanges, { signal });
     const presence = { peerId, nodeId, addresses: [], apiUrl: null, version: "0", startedAtMs: 0 };
     void store.announce(presence, 3_600, { signal });
   }

@@ -1,5 +1,6 @@
 import {
-  type Ban,
+  type ClusterId,
+  type Epoch,
   isSettled,
   type NodeId,
   type PeerId,
@@ -8,32 +9,38 @@ import {
   type TrusteeSet,
   type TxId,
   type Value,
+  type VerifiedVote,
   type Verify,
 } from "@quorate/core";
 import type {
   AbortOptions,
+  AccusationJournal,
   Change,
   ChangeSet,
   Clock,
   ClusterConfig,
   Ed25519,
+  FaultPoint,
   Gossip,
   Logger,
   MetricsFactory,
-  StandaloneViolation,
   TallyStore,
   VoteJournal,
   VoteSigner,
 } from "@quorate/ports";
-import { StoreError } from "@quorate/ports";
+import { Accusations } from "./accusations.ts";
 import { Admission } from "./admission.ts";
+import { ByzantineResponse } from "./byzantine-response.ts";
 import { type NodeMetrics, nodeMetrics } from "./catalogue.ts";
 import { DeadlineMonitor } from "./deadline-monitor.ts";
+import { ReceiptBook } from "./receipt-book.ts";
+import { type RefusedByRules, refusalByNetwork, refusalByRules } from "./refusal.ts";
 import { TallyView } from "./tally-view.ts";
 import { type PipelineOptions, VotePipeline } from "./vote-pipeline.ts";
 import { type CastOutcome, type PublisherOptions, VotePublisher } from "./vote-publisher.ts";
 
 export interface TrusteeNodeOptions {
+  readonly clusterId: ClusterId;
   readonly nodeId: NodeId;
   readonly protocol: ProtocolConfig;
   readonly pipeline: Omit<PipelineOptions, "nodeId" | "protocol">;
@@ -50,12 +57,19 @@ export interface TrusteeNodeDependencies {
   readonly signer: VoteSigner;
   readonly ed25519: Ed25519;
   readonly journal: VoteJournal;
+  readonly accusations: AccusationJournal;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: MetricsFactory;
   /** The node can't go on (its place in the change stream is lost); the process should end. */
   readonly onFatal: (error: unknown) => void;
+  /** Called with everybody whose votes matter, at the start and whenever that changes: whom to stay connected with. */
+  readonly onAuthors?: ((peers: readonly PeerId[]) => void) | undefined;
+  readonly fault?: FaultPoint | undefined;
 }
+
+/** How often it is looked whether an earlier epoch's trustees still have open transactions, in ms. */
+const AUTHORS_INTERVAL_MS = 5_000;
 
 /** One condition of readiness. */
 export interface Check {
@@ -70,6 +84,7 @@ export class TrusteeNode {
   readonly #options: TrusteeNodeOptions;
   readonly #deps: TrusteeNodeDependencies;
   readonly #metrics: NodeMetrics;
+  readonly #verify: Verify;
   readonly #running = new AbortController();
   readonly #background: Promise<unknown>[] = [];
   readonly #viewWaiters = new Set<(touched: ReadonlySet<TxId>) => void>();
@@ -78,13 +93,35 @@ export class TrusteeNode {
   #publisher: VotePublisher | null = null;
   #deadlines: DeadlineMonitor | null = null;
   #streaming = false;
-  /** Authors whose bad signature is being recorded: one is enough, and a flood of them must cost nothing. */
-  readonly #accused = new Set<PeerId>();
+  #authors: ReadonlySet<PeerId> = new Set();
+  readonly #response: ByzantineResponse;
+  #accusations: Accusations | null = null;
+  /** Every refusal of this node, signed (I9). */
+  readonly receipts: ReceiptBook;
 
   constructor(options: TrusteeNodeOptions, dependencies: TrusteeNodeDependencies) {
     this.#options = options;
     this.#deps = dependencies;
     this.#metrics = nodeMetrics(dependencies.metrics);
+    const { store, gossip, signer, clock, logger, ed25519 } = dependencies;
+    const { nodeId } = options;
+    this.#verify = (key, message, signature) => ed25519.verify(key, message, signature);
+    this.#response = new ByzantineResponse({
+      nodeId,
+      store,
+      gossip,
+      view: this.view,
+      clock,
+      logger,
+      metrics: this.#metrics,
+      sets: () => this.#configured().sets,
+      verify: this.#verify,
+      signal: this.#running.signal,
+    });
+    this.receipts = new ReceiptBook(
+      { clusterId: options.clusterId, nodeId, peerId: gossip.localPeerId },
+      { store, signer, clock, logger, metrics: dependencies.metrics },
+    );
   }
 
   /** The trustee set in force; only after `start`. */
@@ -105,14 +142,20 @@ export class TrusteeNode {
     const { store, gossip, clock, logger } = this.#deps;
     await store.start(options);
     this.#config = await store.readConfig(options);
-    const { revision, bans } = await store.readBans(options);
-    this.view.load(bans, await store.readPresence(options));
+    const { revision, bans, versions } = await store.readBans(options);
+    const sound = this.#response.siftBans(bans, versions);
+    this.view.load(sound, await store.readPresence(options));
     await this.#loadOpen(options);
     this.#build(this.#config);
     await this.#publisher?.load();
-    for (const peer of bans.keys()) gossip.ban(peer);
+    for (const [peer, ban] of sound) this.#response.shutOut(peer, ban.reason);
+    this.#refreshAuthors();
+    gossip.onRefused((refusal) => this.receipts.refuse(refusalByNetwork(refusal)));
     gossip.setValidator((message) => this.#admission().validate(message));
+    await this.#accusations?.load();
     this.#run("watch", this.#watch(revision));
+    this.#run("receipts", this.receipts.run({ signal: this.#running.signal }));
+    this.#run("authors", this.#keepAuthors());
     await gossip.start(options);
     const deadlines = this.#deadlines;
     if (deadlines !== null) this.#run("deadlines", deadlines.run({ signal: this.#running.signal }));
@@ -150,6 +193,8 @@ export class TrusteeNode {
     this.#running.abort(new Error("the node stops"));
     await gossip.stop(options);
     await Promise.allSettled(this.#background);
+    await this.#accusations?.stop();
+    await this.receipts.stop(options);
     await this.#deps.journal.close();
     await store.stop(options);
   }
@@ -199,7 +244,9 @@ export class TrusteeNode {
       {
         name: "membership",
         ok: member?.nodeId === this.#options.nodeId,
-        detail: membershipOf(this.#options.nodeId, self, member, config.set.epoch),
+        detail:
+          membershipOf(this.#options.nodeId, self, member, config.set.epoch) +
+          (member === undefined ? this.#drainingText() : ""),
       },
       {
         name: "standing",
@@ -209,40 +256,58 @@ export class TrusteeNode {
     ];
   }
 
+  /** What a removed trustee still has to do. */
+  #drainingText(): string {
+    const open = this.#deadlines?.openEpochs() ?? new Set<Epoch>();
+    const sets = this.#configured().sets;
+    const self = this.#deps.gossip.localPeerId;
+    const left = [...open].some((epoch) => sets.get(epoch)?.byPeerId.has(self) === true);
+    return left ? "; transactions of its epoch are still open" : "";
+  }
+
   #configured(): ClusterConfig {
     if (this.#config === null) throw new Error("the node has not started");
     return this.#config;
   }
 
   #build(config: ClusterConfig): void {
-    const { store, clock, logger, gossip, signer, ed25519 } = this.#deps;
+    const { store, clock, logger, gossip, signer, ed25519, fault } = this.#deps;
     const { nodeId, protocol } = this.#options;
+    const metrics = this.#metrics;
+    const set = (): TrusteeSet => this.#configured().set;
+    const sets = (): ReadonlyMap<Epoch, TrusteeSet> => this.#configured().sets;
+    const { view } = this;
+    const verify = this.#verify;
+    const common = { store, view, clock, logger, metrics, verify };
     const pipeline = new VotePipeline(
       config,
       { nodeId, protocol, ...this.#options.pipeline },
       {
-        store,
-        view: this.view,
-        clock,
-        logger,
-        metrics: this.#metrics,
-        onBan: (ban, atMs) => this.#enforce(ban, atMs),
+        ...common,
+        ...(fault === undefined ? {} : { fault }),
+        onBan: (ban, atMs) => this.#response.enforce(ban, atMs),
+        onConflict: (first, second) => accusations.conflict(first, second),
+        onRefused: (vote, code) => this.#onRefusedByRules(vote, code),
       },
     );
+    const accusations = new Accusations({
+      ...common,
+      journal: this.#deps.accusations,
+      sets,
+      record: (vote) => pipeline.record(vote),
+      onBan: (ban, atMs) => this.#response.enforce(ban, atMs),
+      fault,
+    });
     this.#pipeline = pipeline;
-    const set = (): TrusteeSet => this.#configured().set;
-    const verify: Verify = (key, message, signature) => ed25519.verify(key, message, signature);
+    this.#accusations = accusations;
     this.#publisher = new VotePublisher(
       { nodeId, ...this.#options.publisher },
       {
         set,
+        sets,
         signer,
-        verify,
         gossip,
-        view: this.view,
-        clock,
-        logger,
-        metrics: this.#metrics,
+        ...common,
         journal: this.#deps.journal,
         record: (vote) => pipeline.record(vote),
         recordedValue: async (txId) =>
@@ -251,18 +316,24 @@ export class TrusteeNode {
       },
     );
     this.#deadlines = new DeadlineMonitor(
-      { nodeId, protocol, staggerMs: 250, intervalMs: 200 },
-      { set, store, view: this.view, pipeline, clock, logger },
+      { nodeId, staggerMs: 250, intervalMs: 200 },
+      { sets, store, view, pipeline, clock, logger },
     );
     const admission = new Admission({
-      set,
-      view: this.view,
+      isAuthor: (peer) => this.#authors.has(peer),
+      sets,
+      view,
       ed25519,
       clock,
       logger,
-      metrics: this.#metrics,
-      offer: (vote) => pipeline.offer(vote),
-      onBadSignature: (entry) => this.#accuse(entry),
+      metrics,
+      receipts: this.receipts,
+      offer: (vote) => {
+        accusations.taken(vote);
+        return pipeline.offer(vote);
+      },
+      onBadSignature: (entry) => accusations.badSignature(entry),
+      onRefusedVote: (vote) => accusations.refused(vote),
     });
     this.#admission = () => admission;
     this.#deadlines.onView(this.view.withStatus("COLLECTING"));
@@ -296,7 +367,8 @@ export class TrusteeNode {
     }
   }
 
-  async #onChanges(set: ChangeSet): Promise<void> {
+  async #onChanges(all: ChangeSet): Promise<void> {
+    const set = this.#response.sift(all);
     const touched = this.view.apply(set);
     for (const change of set.changes) await this.#onChange(change);
     this.#pipeline?.onView(touched);
@@ -310,10 +382,11 @@ export class TrusteeNode {
     const { gossip, store, logger } = this.#deps;
     if (change.kind === "ban") {
       if (change.ban === null) gossip.unban(change.peerId);
-      else this.#shutOut(change.peerId, change.ban.reason);
+      else this.#response.shutOut(change.peerId, change.ban.reason);
     } else if (change.kind === "config") {
       this.#config = await store.readConfig({ signal: this.#running.signal });
       this.#pipeline?.setConfig(this.#config);
+      this.#refreshAuthors();
       logger.info("trustee set changed", { epoch: this.#config.set.epoch });
     } else if (change.kind === "unreadable")
       logger.error("etcd holds what no node of this version wrote", {
@@ -322,54 +395,30 @@ export class TrusteeNode {
       });
   }
 
-  #enforce(ban: Ban, committedAtMs: number): void {
-    this.#shutOut(ban.peerId, ban.reason);
-    const tookMs = this.#deps.clock.monotonicMs() - committedAtMs;
-    this.#metrics.banLatency.observe({}, tookMs / 1_000);
-  }
-
-  /** [spec §3.3] In memory at once; the network's part goes on behind it. */
-  #shutOut(peer: PeerId, reason: string): void {
-    const { gossip, logger } = this.#deps;
-    if (peer === gossip.localPeerId) {
-      logger.error("this node has been banned", { reason });
+  /** The trustees in force, and those of transactions that opened before them and are not decided yet. */
+  #refreshAuthors(): void {
+    const { set, sets } = this.#configured();
+    const authors = new Set(set.trustees.map((t) => t.peerId));
+    for (const epoch of this.#deadlines?.openEpochs() ?? [])
+      for (const t of sets.get(epoch)?.trustees ?? []) authors.add(t.peerId);
+    if (authors.size === this.#authors.size && [...authors].every((p) => this.#authors.has(p)))
       return;
-    }
-    gossip.ban(peer);
-    logger.warn("peer banned", { peer, reason });
+    this.#authors = authors;
+    this.#deps.gossip.setAuthors([...authors]);
+    this.#deps.onAuthors?.([...authors]);
   }
 
-  #accuse(entry: StandaloneViolation): void {
-    const { peerId } = entry.ban;
-    if (this.#accused.has(peerId)) return;
-    this.#accused.add(peerId);
-    const recorded = this.#recordViolation(entry).finally(() => this.#accused.delete(peerId));
-    this.#run("violation", recorded);
-  }
-
-  /** Holds on to the evidence until the store has it: the offender may never publish such a message again. */
-  async #recordViolation(entry: StandaloneViolation): Promise<void> {
-    const { store, clock, logger } = this.#deps;
+  async #keepAuthors(): Promise<void> {
     const { signal } = this.#running;
-    const record = async (): Promise<boolean> => {
-      for (let attempt = 0; ; attempt++)
-        try {
-          return await store.recordViolation(entry, { signal });
-        } catch (error) {
-          if (signal.aborted || !(error instanceof StoreError) || !error.retryable) throw error;
-          logger.warn("violation is not recorded yet, it is tried again", { error });
-          await clock.sleep(Math.min(5_000, 100 * 2 ** Math.min(attempt, 6)), { signal });
-        }
-    };
-    // The ban follows the record, here and on every other node.
-    if (await record()) {
-      this.#metrics.votesRejectedByzantine.inc({ type: entry.violation.type });
-      this.view.noteBans(new Map([[entry.ban.peerId, entry.ban.grade]]));
-      const startedMs = clock.monotonicMs();
-      this.#shutOut(entry.ban.peerId, entry.ban.reason);
-      this.#metrics.banLatency.observe({}, (clock.monotonicMs() - startedMs) / 1_000);
-      logger.warn("violation recorded", { type: entry.violation.type, peer: entry.ban.peerId });
+    while (!signal.aborted) {
+      await this.#deps.clock.sleep(AUTHORS_INTERVAL_MS, { signal });
+      this.#refreshAuthors();
     }
+  }
+
+  #onRefusedByRules(vote: VerifiedVote, code: RefusedByRules): void {
+    this.receipts.refuse(refusalByRules(vote, code));
+    if (code !== "EQUIVOCATION" && code !== "RECORD_FORGED") this.#accusations?.refused(vote);
   }
 
   async #announce(): Promise<void> {

@@ -5,14 +5,19 @@ import {
   LIMITS,
   type NodeId,
   type ProtocolConfig,
+  type SignedVote,
+  type TrusteeSet,
   type TxId,
+  type TxRecord,
   type TxWrites,
   type VerifiedVote,
+  type Verify,
 } from "@quorate/core";
 import {
   type Clock,
   type ClusterConfig,
   type CommitOutcome,
+  type FaultPoint,
   type Logger,
   StoreError,
   type TallyStore,
@@ -20,7 +25,9 @@ import {
   type VersionedSnapshot,
 } from "@quorate/ports";
 import type { NodeMetrics } from "./catalogue.ts";
+import { DueQueue } from "./due-queue.ts";
 import { MovingAverage } from "./moving-average.ts";
+import type { RefusedByRules } from "./refusal.ts";
 import { rendezvousRank } from "./rendezvous.ts";
 import type { TallyView } from "./tally-view.ts";
 
@@ -36,6 +43,7 @@ export type RecordOutcome =
         | "BANNED"
         | "WRONG_EPOCH"
         | "UNKNOWN_TRUSTEE"
+        | "RECORD_FORGED"
         | "QUEUE_FULL"
         | "STOPPED"
         | "JOURNAL_FAILED";
@@ -66,8 +74,14 @@ export interface PipelineDependencies {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: NodeMetrics;
+  readonly verify: Verify;
   /** Called for each ban right after the commit that holds it. */
   readonly onBan: (ban: Ban, committedAtMs: number) => void;
+  /** Called for a vote whose trustee voted otherwise, as far as is known here; before anything is committed. */
+  readonly onConflict: (first: SignedVote, second: VerifiedVote) => void;
+  /** Called for a vote that the rules refuse. */
+  readonly onRefused: (vote: VerifiedVote, code: RefusedByRules) => void;
+  readonly fault?: FaultPoint;
 }
 
 interface PendingVote {
@@ -90,13 +104,6 @@ interface PendingTx {
 const WINDOW_MS_MAX = 100;
 /** Beyond it an owner counts as gone, however slow everything is: the last of five ranks writes after 4 s. */
 const STAGGER_MS_MAX = 1_000;
-
-/** A place in a rank's queue. */
-interface Queued {
-  readonly tx: PendingTx;
-  /** When it comes to be looked at; the transaction itself may have been put off since. */
-  readonly dueMs: number;
-}
 
 /** One transaction's part in one round trip. */
 interface Turn {
@@ -122,20 +129,21 @@ export class VotePipeline {
   readonly #options: PipelineOptions;
   readonly #deps: PipelineDependencies;
   readonly #pending = new Map<TxId, PendingTx>();
-  /** One queue a rank: within it transactions come due in the order in which they came. */
-  readonly #queues: Queued[][] = [];
+  readonly #queue = new DueQueue<PendingTx>();
   readonly #stopping = new AbortController();
   readonly #retries = new Set<() => void>();
   #config: ClusterConfig;
   #streaks: ReadonlyMap<NodeId, number> = new Map();
+  /** Somebody else has changed them since they were read. */
+  #streaksStale = false;
+  /** When the tally could last not be written, in ms since the epoch. */
+  #troubleAtMs = Number.NEGATIVE_INFINITY;
   #votes = 0;
   #batches = 0;
   #cancelTimer: (() => void) | null = null;
   #timerAtMs = Number.POSITIVE_INFINITY;
   #idle: (() => void)[] = [];
   #failingSinceMs: number | null = null;
-  /** Whose votes are all here: they wait for nothing more. */
-  readonly #complete: PendingTx[] = [];
   /** Moving averages: of own commit calls, and of how long others took to record what was pending here. */
   readonly #commitMs = new MovingAverage();
   readonly #othersMs = new MovingAverage();
@@ -187,6 +195,7 @@ export class VotePipeline {
       waiter?.({ kind: "REFUSED", code: this.#stopping.signal.aborted ? "STOPPED" : "QUEUE_FULL" });
       return false;
     }
+    this.#lookForConflict(vote);
     const tx = this.#pendingTx(txId);
     const sinceMs = this.#deps.clock.monotonicMs();
     // A backup gives each trustee's vote its time: the owner may be at work on the earlier ones.
@@ -196,14 +205,28 @@ export class VotePipeline {
     tx.votes.push({ vote, sinceMs, waiters: waiter === null ? [] : [waiter] });
     this.#count(1);
     if (tx.rank === 0 && !tx.inFlight && this.#hasAllVotes(tx)) {
-      this.#complete.push(tx);
+      // It waits for nothing more.
+      this.#queue.pushUrgent(tx);
       this.#arm(sinceMs);
     }
     return true;
   }
 
+  #lookForConflict(vote: VerifiedVote): void {
+    const { txId, nodeId, value } = vote.vote;
+    const recorded = this.#deps.view.votes(txId).get(nodeId);
+    if (recorded !== undefined) return this.#deps.onConflict(recorded, vote);
+    const pending = this.#pending.get(txId)?.votes;
+    const other = pending?.find(
+      (p) => p.vote.peerId === vote.peerId && p.vote.vote.value !== value,
+    );
+    if (other !== undefined) this.#deps.onConflict(other.vote, vote);
+  }
+
   #hasAllVotes(tx: PendingTx): boolean {
-    const missing = this.#config.set.trustees.length - this.#deps.view.votes(tx.txId).size;
+    const { view } = this.#deps;
+    const set = this.#setOf(view.record(tx.txId));
+    const missing = (set?.trustees.length ?? 0) - view.votes(tx.txId).size;
     return tx.votes.length >= missing;
   }
 
@@ -211,6 +234,7 @@ export class VotePipeline {
   judgeDeadline(txId: TxId, streaks: ReadonlyMap<NodeId, number>): void {
     if (this.#stopping.signal.aborted) return;
     this.#streaks = streaks;
+    this.#streaksStale = false;
     this.#pendingTx(txId).deadlinePassed = true;
   }
 
@@ -254,7 +278,8 @@ export class VotePipeline {
       deadlinePassed: false,
     };
     this.#pending.set(txId, tx);
-    this.#enqueue(tx, rank);
+    this.#queue.push(tx);
+    this.#arm(dueMs);
     return tx;
   }
 
@@ -274,12 +299,6 @@ export class VotePipeline {
     return rendezvousRank(txId, this.#options.nodeId, live);
   }
 
-  #enqueue(tx: PendingTx, rank: number): void {
-    while (this.#queues.length <= rank) this.#queues.push([]);
-    this.#queues[rank]?.push({ tx, dueMs: tx.dueMs });
-    this.#arm(tx.dueMs);
-  }
-
   #arm(atMs: number): void {
     if (atMs >= this.#timerAtMs || this.#stopping.signal.aborted) return;
     this.#cancelTimer?.();
@@ -295,7 +314,7 @@ export class VotePipeline {
   #flush(): void {
     const now = this.#deps.clock.monotonicMs();
     while (this.#batches < this.#options.batchesInFlightMax) {
-      const batch = this.#takeDue(now);
+      const batch = this.#queue.take(now, this.#options.batchMax, (tx) => this.#accept(tx));
       if (batch.length === 0) break;
       this.#batches++;
       void this.#run(batch).finally(() => {
@@ -305,38 +324,15 @@ export class VotePipeline {
     }
     // When all places are taken, the batch that ends flushes again.
     if (this.#batches >= this.#options.batchesInFlightMax) return;
-    if (this.#complete.length > 0) this.#arm(now);
-    const next = this.#queues.map((q) => q[0]?.dueMs ?? Number.POSITIVE_INFINITY);
-    const nextMs = Math.min(...next);
-    if (Number.isFinite(nextMs)) this.#arm(nextMs);
+    const nextMs = this.#queue.nextMs();
+    if (nextMs < Number.POSITIVE_INFINITY) this.#arm(Math.max(nextMs, now));
   }
 
-  #takeDue(now: number): PendingTx[] {
-    const batch: PendingTx[] = [];
-    while (batch.length < this.#options.batchMax) {
-      const tx = this.#complete.shift();
-      if (tx === undefined) break;
-      this.#takeInto(batch, tx);
-    }
-    for (const queue of this.#queues) {
-      let taken = 0;
-      for (const { tx, dueMs } of queue) {
-        if (batch.length >= this.#options.batchMax || dueMs > now) break;
-        taken++;
-        if (tx.dueMs <= now) this.#takeInto(batch, tx);
-        // Back to its own rank: put off in the owner's queue it would hold up what is due there.
-        else if (this.#pending.get(tx.txId) === tx) this.#enqueue(tx, tx.rank);
-      }
-      if (taken > 0) queue.splice(0, taken);
-    }
-    return batch;
-  }
-
-  /** A transaction may wait in two queues, and its entry is stale when somebody else has recorded it. */
-  #takeInto(batch: PendingTx[], tx: PendingTx): void {
-    if (this.#pending.get(tx.txId) !== tx || tx.inFlight) return;
+  /** A transaction may wait in two places, and a place is stale when somebody else has recorded it. */
+  #accept(tx: PendingTx): boolean {
+    if (this.#pending.get(tx.txId) !== tx || tx.inFlight) return false;
     tx.inFlight = true;
-    batch.push(tx);
+    return true;
   }
 
   async #run(batch: readonly PendingTx[]): Promise<void> {
@@ -350,6 +346,7 @@ export class VotePipeline {
     } catch (error) {
       if (this.#stopping.signal.aborted) return;
       this.#failingSinceMs ??= this.#deps.clock.monotonicMs();
+      this.#troubleAtMs = this.#deps.clock.nowMs();
       const retryable = error instanceof StoreError ? error.retryable : false;
       const fields = { error, transactions: open.length };
       if (retryable) this.#deps.logger.warn("commit failed, its result is unknown", fields);
@@ -369,6 +366,10 @@ export class VotePipeline {
     const commits: TxCommit[] = [];
     const sent: Turn[] = [];
     const signal = this.#stopping.signal;
+    if (this.#streaksStale && batch.some((tx) => tx.deadlinePassed)) {
+      this.#streaks = await store.readSilenceStreaks({ signal });
+      this.#streaksStale = false;
+    }
     const bases = await Promise.all(batch.map((tx) => this.#base(tx)));
     for (const [i, tx] of batch.entries()) {
       const base = bases[i] as VersionedSnapshot;
@@ -385,7 +386,9 @@ export class VotePipeline {
     }
     if (commits.length === 0) return [];
     const sentMs = this.#deps.clock.monotonicMs();
+    this.#deps.fault?.("commit.before");
     const outcomes = await store.commit(commits, this.#config.epochVersion, { signal });
+    this.#deps.fault?.("commit.after");
     this.#commitMs.add(this.#deps.clock.monotonicMs() - sentMs);
     const again: PendingTx[] = [];
     for (const [i, entry] of sent.entries()) {
@@ -398,8 +401,11 @@ export class VotePipeline {
       } else {
         metrics.commitConflicts.inc({});
         view.adopt(outcome.fresh);
-        view.noteBans(outcome.bans);
-        again.push(entry.tx);
+        if (entry.judged) this.#streaksStale = true;
+        // A ban counts here once the watch has brought it and its evidence has been looked at: it may be forged.
+        const unseen = [...outcome.bans.keys()].some((peer) => !view.bans.has(peer));
+        if (unseen) this.#later(entry.tx, "a voter is banned in the store and not yet here");
+        else again.push(entry.tx);
       }
     }
     return again;
@@ -421,24 +427,38 @@ export class VotePipeline {
   }
 
   #decide(tx: PendingTx, base: VersionedSnapshot, votes: readonly PendingVote[]): Decision {
-    const { clock, view } = this.#deps;
+    const { clock, view, verify } = this.#deps;
     const { record } = base.snapshot;
-    // A transaction belongs to the epoch in which it opened, and that epoch's set is gone.
-    if (record !== null && record.epoch !== this.#config.set.epoch)
+    const set = this.#setOf(record);
+    if (set === undefined)
       return {
         outcomes: votes.map(() => ({ kind: "REFUSED", code: "WRONG_EPOCH" }) as const),
         writes: null,
+        outage: false,
       };
+    const storeTrouble = record !== null && this.#troubleAtMs >= record.openedAtMs;
+    const nowMs = clock.nowMs();
     return decide(
       base.snapshot,
-      { votes: votes.map((p) => p.vote), nowMs: clock.nowMs(), deadlinePassed: tx.deadlinePassed },
       {
-        set: this.#config.set,
+        votes: votes.map((p) => p.vote),
+        nowMs,
+        deadlinePassed: tx.deadlinePassed,
+        storeTrouble,
+      },
+      {
+        set,
         config: this.#options.protocol,
         bans: view.bans,
         silenceStreaks: this.#streaks,
+        verify,
       },
     );
+  }
+
+  /** A transaction keeps the trustees and the threshold under which it opened. */
+  #setOf(record: TxRecord | null): TrusteeSet | undefined {
+    return record === null ? this.#config.set : this.#config.sets.get(record.epoch);
   }
 
   #effects(writes: TxWrites, base: VersionedSnapshot): void {
@@ -474,7 +494,16 @@ export class VotePipeline {
       // This backup's turn came too early: the vote was being recorded by another.
       else if (outcome.kind === "DUPLICATE" && tx.rank > 0)
         this.#othersMs.add(clock.monotonicMs() - pending.sinceMs);
+      if (outcome.kind === "REFUSED") this.#deps.onRefused(pending.vote, outcome.code);
+      else if (outcome.kind === "EQUIVOCATION") this.#deps.onRefused(pending.vote, "EQUIVOCATION");
       this.#settle(tx, pending, outcome.kind === "DUPLICATE" ? { kind: "RECORDED" } : outcome);
+    }
+    if (judged && decision.outage && decision.writes !== null) {
+      metrics.outages.inc({});
+      this.#deps.logger.error("too many are absent at once, which is held against nobody", {
+        txId: tx.txId,
+        absent: decision.writes.record?.absent ?? [],
+      });
     }
     if (judged) tx.deadlinePassed = false;
     tx.inFlight = false;
@@ -503,8 +532,7 @@ export class VotePipeline {
     const cancel = this.#deps.clock.schedule(delayMs, () => {
       this.#retries.delete(cancel);
       if (this.#pending.get(tx.txId) !== tx) return;
-      this.#queues[0] ??= [];
-      this.#queues[0].unshift({ tx, dueMs: this.#deps.clock.monotonicMs() });
+      this.#queue.pushFirst(tx, this.#deps.clock.monotonicMs());
       this.#flush();
     });
     this.#retries.add(cancel);

@@ -4,6 +4,7 @@ import {
   FRAME_OVERHEAD_BYTES,
   frameBytesOf,
   LIMITS,
+  onlySet,
   openFrame,
   unwrap,
   type VerifiedVote,
@@ -80,6 +81,7 @@ async function desk({
     { nodeId: nodeAt(cluster, 0).nodeId, windowMs: 4, intervalMs, frameVotesMax },
     {
       set: () => cluster.set,
+      sets: () => onlySet(cluster.set),
       signer: nodeAt(cluster, key).signer,
       verify: cluster.verify,
       gossip,

@@ -1,4 +1,5 @@
 import {
+  type Epoch,
   encodeFrame,
   encodeVote,
   equalBytes,
@@ -35,7 +36,9 @@ export interface PublisherOptions {
 }
 
 export interface PublisherDependencies {
+  /** The set in force. */
   readonly set: () => TrusteeSet;
+  readonly sets: () => ReadonlyMap<Epoch, TrusteeSet>;
   readonly signer: VoteSigner;
   readonly verify: Verify;
   readonly gossip: Gossip;
@@ -116,10 +119,7 @@ export class VotePublisher {
    */
   async cast(txId: TxId, value: Value): Promise<CastOutcome> {
     const { view, metrics } = this.#deps;
-    const member = this.#deps.set().byNodeId.get(this.#options.nodeId);
-    // The name alone is not enough: what another key signs in its name verifies nowhere.
-    if (member === undefined || !equalBytes(member.publicKey, this.#deps.signer.publicKey))
-      return { kind: "NOT_A_TRUSTEE" };
+    if (!this.#isMember(this.#setFor(txId))) return { kind: "NOT_A_TRUSTEE" };
     if (this.#stopped) return { kind: "REFUSED", code: "STOPPED" };
     const recorded = view.votes(txId).get(this.#options.nodeId)?.vote.value;
     const standing = recorded ?? this.#own.get(txId)?.value ?? (await this.#lookUp(txId));
@@ -141,6 +141,19 @@ export class VotePublisher {
     });
     this.#arm();
     return outcome;
+  }
+
+  /** A transaction keeps the trustees under which it opened; a new one opens under those in force. */
+  #setFor(txId: TxId): TrusteeSet {
+    const { view, set, sets } = this.#deps;
+    const epoch = view.record(txId)?.epoch;
+    return (epoch === undefined ? undefined : sets().get(epoch)) ?? set();
+  }
+
+  /** The name alone is not enough: what another key signs in its name verifies nowhere. */
+  #isMember(set: TrusteeSet): boolean {
+    const member = set.byNodeId.get(this.#options.nodeId);
+    return member !== undefined && equalBytes(member.publicKey, this.#deps.signer.publicKey);
   }
 
   /** What this trustee voted according to etcd, when its own memory does not reach back far enough. */
@@ -218,14 +231,34 @@ export class VotePublisher {
       for (const w of waiting) w.resolve({ kind: "REFUSED", code: "JOURNAL_FAILED" });
       return;
     }
-    const { clusterId, epoch } = this.#deps.set();
+    this.#sign(waiting);
+  }
+
+  #sign(waiting: readonly Waiting[]): void {
     const { nodeId } = this.#options;
     const issuedAtMs = Math.floor(this.#deps.clock.nowMs());
-    const signed = waiting.map(({ txId, value, resolve }): Signing => {
+    // Votes of one frame are of one epoch; more than one is in use only after a change of trustees.
+    const byEpoch = new Map<TrusteeSet, Signing[]>();
+    for (const { txId, value, resolve } of waiting) {
+      const set = this.#setFor(txId);
+      const { clusterId, epoch } = set;
       const vote: Vote = { clusterId, epoch, txId, value, nodeId, issuedAtMs };
-      return { vote, resolve };
-    });
-    for (const frame of this.#split(signed)) this.#publish(frame);
+      const signing = byEpoch.get(set) ?? [];
+      signing.push({ vote, resolve: (outcome) => this.#settle(vote, outcome, resolve) });
+      byEpoch.set(set, signing);
+    }
+    for (const [set, signing] of byEpoch)
+      for (const frame of this.#split(signing)) this.#publish(frame, set);
+  }
+
+  /** The transaction may have opened under another epoch just then: the same value is signed for that one. */
+  #settle(vote: Vote, outcome: RecordOutcome, resolve: Waiting["resolve"]): void {
+    const { txId, value } = vote;
+    const moved = outcome.kind === "REFUSED" && outcome.code === "WRONG_EPOCH";
+    const set = this.#setFor(txId);
+    if (moved && set.epoch !== vote.epoch && this.#isMember(set) && !this.#stopped)
+      this.#sign([{ txId, value, resolve }]);
+    else resolve(outcome);
   }
 
   #split(waiting: readonly Signing[]): readonly (readonly Signing[])[] {
@@ -247,15 +280,15 @@ export class VotePublisher {
     return frames;
   }
 
-  #publish(waiting: readonly Signing[]): void {
+  #publish(waiting: readonly Signing[], set: TrusteeSet): void {
     const { signer, verify, gossip, logger, metrics } = this.#deps;
     const votes = waiting.map((w) => w.vote);
     const frame = signFrame(votes, (message) => signer.sign(message));
-    const verified = verifyFrame(frame, this.#deps.set(), verify);
+    const verified = verifyFrame(frame, set, verify);
     if (!verified.ok) {
       // The trustee set changed between the request and now.
       logger.error("own votes do not verify", { reason: verified.error.code });
-      for (const w of waiting) w.resolve({ kind: "REFUSED", code: "WRONG_EPOCH" });
+      for (const w of waiting) w.resolve({ kind: "REFUSED", code: "UNKNOWN_TRUSTEE" });
       return;
     }
     metrics.framesPublished.inc({});

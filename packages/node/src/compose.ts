@@ -14,7 +14,9 @@ import {
   readyWhenAllPass,
   systemClock,
 } from "@quorate/telemetry";
+import { createAccusationJournal } from "./accusation-journal.ts";
 import { emptyAcceptQueue } from "./empty-accept-queue.ts";
+import { faultPointFrom } from "./fault-point.ts";
 import { readSeed } from "./read-seed.ts";
 import { addRoutes } from "./routes.ts";
 import { createVoteJournal } from "./vote-journal.ts";
@@ -41,6 +43,7 @@ export function composeNode(settings: NodeSettings, file: string | null, version
   });
   const seed = readSeed(pathBeside(file, settings.keyFile));
   const signer = createVoteSigner(seed);
+  const ed25519 = createEd25519();
   const store = createEtcdTallyStore({ ...settings.etcd, clusterId }, { clock, logger, metrics });
   const gossip = createGossip(
     { clusterId, privateKeySeed: seed, ...settings.network },
@@ -50,6 +53,7 @@ export function composeNode(settings: NodeSettings, file: string | null, version
   const startedMs = clock.monotonicMs();
   const node = new TrusteeNode(
     {
+      clusterId,
       nodeId,
       protocol: settings.protocol,
       pipeline: settings.pipeline,
@@ -62,12 +66,18 @@ export function composeNode(settings: NodeSettings, file: string | null, version
       store,
       gossip,
       signer,
-      ed25519: createEd25519(),
+      ed25519,
       journal: createVoteJournal(pathBeside(file, settings.journalFile)),
+      accusations: createAccusationJournal(pathBeside(file, settings.accusationsFile), (line) =>
+        logger.error("a line of the accusation journal is not readable", { line }),
+      ),
       clock,
       logger,
       metrics,
       onFatal: (error) => fatal.resolve(error),
+      // Trustees find each other by presence and DHT, but only those with a say are held on to.
+      onAuthors: (peers) => gossip.setPersistentPeers(peers),
+      fault: faultPointFrom(process.env),
     },
   );
   const server = createOpsServer({
@@ -82,17 +92,15 @@ export function composeNode(settings: NodeSettings, file: string | null, version
     }),
     ready: () => readyWhenAllPass(node.checks()),
   });
-  addRoutes(server.app, { node, store, clusterId, nodeId, peerId: gossip.localPeerId, version });
+  const peerId = gossip.localPeerId;
+  const routes = { node, store, clusterId, nodeId, peerId, version, signer, ed25519, clock };
+  addRoutes(server.app, routes);
   return {
     logger,
     fatal: fatal.promise,
     start: async (options?: AbortOptions) => {
       await tracing.start();
       await node.start(options ?? {});
-      // Trustees find each other by presence, but only those of the set are held on to.
-      gossip.setPersistentPeers(
-        node.set.trustees.map((t) => t.peerId).filter((p) => p !== gossip.localPeerId),
-      );
       await server.start(options);
       logger.info("api listening", { ...server.address() });
     },

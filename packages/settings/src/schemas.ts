@@ -109,6 +109,8 @@ export const nodeSchema = z.strictObject({
   keyFile: z.string().min(1),
   /** What this trustee has signed, so that a restart can't make it vote twice. Beside the configuration file unless absolute. */
   journalFile: z.string().min(1).default("votes.journal"),
+  /** What this node has found out and not yet seen recorded. Beside the configuration file unless absolute. */
+  accusationsFile: z.string().min(1).default("accusations.journal"),
   etcd: etcdSchema,
   network: networkSchema,
   api: apiSchema.prefault({}),

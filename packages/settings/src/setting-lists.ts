@@ -24,6 +24,7 @@ export const NODE_SETTINGS: readonly Setting[] = [
   ...COMMON,
   { path: "nodeId", kind: "text", flag: "node-id", help: "this trustee's name" },
   { path: "journalFile", kind: "text", help: "file that remembers what this trustee signed" },
+  { path: "accusationsFile", kind: "text", help: "file that keeps evidence until it is recorded" },
   { path: "network.listen", kind: "list", flag: "listen", help: "multiaddrs to listen on" },
   { path: "network.announce", kind: "list", help: "multiaddrs to announce instead" },
   {

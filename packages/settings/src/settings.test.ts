@@ -8,8 +8,8 @@ import {
   describeProblems,
   envNameOf,
   loadSettings,
-  pathBeside,
   type Problem,
+  pathBeside,
 } from "./load-settings.ts";
 import { type NodeSettings, nodeSchema, submitterSchema } from "./schemas.ts";
 import { NODE_SETTINGS, SUBMITTER_SETTINGS } from "./setting-lists.ts";
