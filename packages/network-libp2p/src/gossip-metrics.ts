@@ -1,15 +1,27 @@
-import type { GossipVerdict, MetricsFactory } from "@quorate/ports";
+import type { GossipRefusalReason, GossipVerdict, MetricsFactory } from "@quorate/ports";
 
 /** What the adapter counts. */
 export interface GossipMetrics {
   received(verdict: GossipVerdict): void;
+  /** A message was dropped before the validator. */
+  refused(reason: GossipRefusalReason): void;
   published(): void;
   duplicate(): void;
 }
 
+const REFUSAL_REASONS: readonly GossipRefusalReason[] = [
+  "unknown_author",
+  "author_banned",
+  "malformed_envelope",
+  "oversized",
+  "rate_limited",
+  "no_room",
+];
+
 /** Nothing counted: no factory was given. */
 export const NO_GOSSIP_METRICS: GossipMetrics = {
   received: () => {},
+  refused: () => {},
   published: () => {},
   duplicate: () => {},
 };
@@ -20,7 +32,12 @@ export const NO_GOSSIP_METRICS: GossipMetrics = {
  */
 export function createGossipMetrics(
   factory: MetricsFactory,
-  gauges: { readonly connections: () => number; readonly meshPeers: () => number },
+  gauges: {
+    readonly connections: () => number;
+    readonly meshPeers: () => number;
+    readonly strangers: () => number;
+    readonly muted: () => number;
+  },
 ): GossipMetrics {
   const messages = factory.counter({
     name: "gossipsub_messages_total",
@@ -32,6 +49,12 @@ export function createGossipMetrics(
       { direction: "in", verdict: "REJECT" },
       { direction: "out", verdict: "ACCEPT" },
     ],
+  });
+  const refused = factory.counter({
+    name: "gossip_refused_total",
+    help: "Gossip messages dropped before their signature was checked, by reason.",
+    labels: ["reason"],
+    initial: REFUSAL_REASONS.map((reason) => ({ reason })),
   });
   const duplicates = factory.counter({
     name: "gossipsub_duplicates_dropped_total",
@@ -48,8 +71,19 @@ export function createGossipMetrics(
     help: "Peers in the mesh of the vote topic.",
     collect: gauges.meshPeers,
   });
+  factory.gauge({
+    name: "gossip_stranger_connections",
+    help: "Open connections with peers that are neither trustees nor named by the operator.",
+    collect: gauges.strangers,
+  });
+  factory.gauge({
+    name: "gossip_muted_peers",
+    help: "Peers that flooded this node and are kept out of it for a while.",
+    collect: gauges.muted,
+  });
   return {
     received: (verdict) => messages.inc({ direction: "in", verdict }),
+    refused: (reason) => refused.inc({ reason }),
     published: () => messages.inc({ direction: "out", verdict: "ACCEPT" }),
     duplicate: () => duplicates.inc({}),
   };

@@ -1,10 +1,11 @@
-import { createConnection } from "node:net";
 import { createPublicKey, verify } from "node:crypto";
+import { createConnection } from "node:net";
 import { concatBytes, hash, LIMITS, type PeerId, parsePeerId, unwrap } from "@quorate/core";
 import type { GossipEnvelope } from "@quorate/ports";
 import { afterEach, describe, expect, it } from "vitest";
 import { GossipError } from "./errors.ts";
 import { peerIdFromPublicKey, peerIdFromSeed } from "./identity.ts";
+import { createGossip } from "./libp2p-gossip.ts";
 import { voteTopic } from "./options.ts";
 import {
   addressOf,
@@ -12,13 +13,12 @@ import {
   CLUSTER,
   deadline,
   eventually,
-  recordingLogger,
   realClock,
+  recordingLogger,
   seedOf,
   stopAll,
   testNode,
 } from "./test-kit.ts";
-import { createGossip } from "./libp2p-gossip.ts";
 
 afterEach(stopAll);
 

@@ -2,11 +2,13 @@ import { randomBytes } from "node:crypto";
 import type { GossipsubMessage } from "@chainsafe/libp2p-gossipsub";
 import type { Connection, PeerId as Libp2pPeerId } from "@libp2p/interface";
 import { multiaddr } from "@multiformats/multiaddr";
-import { assert, LIMITS, type PeerId } from "@quorate/core";
+import { assert, LIMITS, type PeerId, parsePeerId } from "@quorate/core";
 import type {
   AbortOptions,
   Clock,
   Gossip,
+  GossipRefusal,
+  GossipRefusalListener,
   GossipStatus,
   GossipValidator,
   GossipVerdict,
@@ -14,10 +16,15 @@ import type {
   MetricsFactory,
   Random,
 } from "@quorate/ports";
+import { BoundedDatastore } from "./bounded-datastore.ts";
 import { Changes } from "./changes.ts";
+import { Conduct } from "./conduct.ts";
+import { ConnectionShares } from "./connection-shares.ts";
 import { DeafPeers } from "./deaf-peers.ts";
 import { envelopeOf } from "./envelope.ts";
 import { GossipError } from "./errors.ts";
+import { ForwarderLimits } from "./forwarder-limits.ts";
+import { FrontDoor } from "./front-door.ts";
 import { createGossipMetrics, type GossipMetrics, NO_GOSSIP_METRICS } from "./gossip-metrics.ts";
 import {
   peerIdFromCanonicalMultihash,
@@ -39,7 +46,10 @@ import {
   voteTopic,
 } from "./options.ts";
 import { PeerFinder } from "./peer-finder.ts";
+import { PeerRoster } from "./peer-roster.ts";
 import { Redialer } from "./redialer.ts";
+import type { GuardRules } from "./router-guard.ts";
+import { trimRouterMemory } from "./router-memory.ts";
 import { systemRandom } from "./system-random.ts";
 import { toValidatorResult } from "./verdict.ts";
 
@@ -79,9 +89,15 @@ export class Libp2pGossip implements Gossip {
   readonly #redialer: Redialer;
   readonly #finder: PeerFinder;
   readonly #deaf: DeafPeers;
-  readonly #banned: Set<PeerId>;
+  readonly #conduct: Conduct;
+  readonly #roster: PeerRoster;
+  readonly #forwarders: ForwarderLimits;
+  readonly #door: FrontDoor;
+  readonly #shares: ConnectionShares;
+  readonly #peerData: BoundedDatastore;
   readonly #changes = new Changes();
   #persistent: ReadonlySet<PeerId> = new Set();
+  #refusedListener: GossipRefusalListener = () => {};
   #node: Node | null = null;
   #starting: Promise<void> | null = null;
   #stopping: Promise<void> | null = null;
@@ -96,13 +112,36 @@ export class Libp2pGossip implements Gossip {
     this.#topic = voteTopic(options.clusterId);
     this.#clock = deps.clock;
     this.#logger = deps.logger;
-    this.#banned = new Set(options.initialBans);
+    this.#conduct = new Conduct(this.#limits, { ...deps, onMute: (peer) => this.#cut(peer) });
+    this.#roster = new PeerRoster(
+      {
+        banned: options.initialBans ?? [],
+        named: [this.localPeerId, ...this.#bootstrap.map(({ peerId }) => peerId)],
+      },
+      { conduct: this.#conduct },
+    );
+    this.#forwarders = new ForwarderLimits(this.#limits, {
+      ...deps,
+      conduct: this.#conduct,
+      roster: this.#roster,
+    });
+    this.#door = new FrontDoor(this.#limits, deps);
+    this.#shares = new ConnectionShares(this.#limits, {
+      roster: this.#roster,
+      connections: () => this.#node?.getConnections() ?? [],
+    });
+    this.#peerData = new BoundedDatastore({
+      entriesMax: this.#limits.peersRememberedMax,
+      isPinned: (key) => this.#roster.isStoreKeyOfKnown(key),
+    });
     this.#metrics =
       deps.metrics === undefined
         ? NO_GOSSIP_METRICS
         : createGossipMetrics(deps.metrics, {
             connections: () => this.#node?.getConnections().length ?? 0,
             meshPeers: () => this.#node?.services.router.mesh.get(this.#topic)?.size ?? 0,
+            strangers: () => this.#shares.strangers,
+            muted: () => this.#conduct.mutedCount,
           });
     this.#judge = new Judge(
       { validatingMax: this.#limits.validatingMax, timeoutMs: this.#limits.validationTimeoutMs },
@@ -110,7 +149,7 @@ export class Libp2pGossip implements Gossip {
     );
     const peers = {
       isConnected: (peer: PeerId) => this.#isConnected(peer),
-      isBanned: (peer: PeerId) => this.#banned.has(peer),
+      isBanned: (peer: PeerId) => this.#roster.isShut(peer),
     };
     this.#redialer = new Redialer(
       { firstMs: this.#limits.redialFirstMs, maxMs: this.#limits.redialMaxMs },
@@ -134,6 +173,8 @@ export class Libp2pGossip implements Gossip {
         logger: deps.logger,
         closestPeers: (key, signal) => this.#closestPeers(key, signal),
         dial: (peer) => this.#dial(peer, []),
+        isKnown: (peer) => this.#roster.isKnown(peer),
+        hasPlace: (peer) => this.#shares.hasPlace(peer),
         connectedCount: () => this.#node?.getPeers().length ?? 0,
       },
     );
@@ -157,6 +198,19 @@ export class Libp2pGossip implements Gossip {
 
   setValidator(validator: GossipValidator): void {
     this.#judge.setValidator(validator);
+  }
+
+  // Before it is called there is nobody to tell from others, and everybody is known.
+  setAuthors(authors: readonly PeerId[]): void {
+    this.#roster.setAuthors(authors);
+    this.#peerData.repin();
+    this.#cutExcess();
+    this.#finder.onChange();
+  }
+
+  /** The refusal's data is the network's own memory: a listener that keeps it copies it. @see Gossip.onRefused */
+  onRefused(listener: GossipRefusalListener): void {
+    this.#refusedListener = listener;
   }
 
   /**
@@ -186,24 +240,19 @@ export class Libp2pGossip implements Gossip {
 
   // [spec §3.3]
   ban(peer: PeerId): void {
-    if (this.#banned.has(peer)) return;
-    this.#banned.add(peer);
+    if (!this.#roster.ban(peer)) return;
     const node = this.#node;
     if (node === null) return;
+    this.#cut(peer);
     const id = toLibp2pPeerId(peer);
-    // Out of the mesh first, so that nothing more is forwarded to it.
-    for (const mesh of node.services.router.mesh.values()) mesh.delete(peer);
-    // Aborted, not closed: an orderly close would wait for the banned peer's part in it.
-    for (const connection of node.getConnections(id)) connection.abort(new Error("peer is banned"));
     this.#inBackground("banned peer not forgotten", async () => {
       await node.services.dht.routingTable.remove(id);
       await node.peerStore.delete(id);
     });
-    this.#changes.notify();
   }
 
   unban(peer: PeerId): void {
-    if (!this.#banned.delete(peer)) return;
+    if (!this.#roster.unban(peer)) return;
     this.#redialer.nudge(peer);
     this.#finder.onChange();
   }
@@ -216,6 +265,8 @@ export class Libp2pGossip implements Gossip {
     const before = this.#persistent;
     this.#persistent = new Set(peers.filter((peer) => peer !== this.localPeerId));
     assert(this.#persistent.size <= LIMITS.trusteesMax, "more persistent peers than trustees");
+    this.#roster.setPersistent(this.#persistent);
+    this.#peerData.repin();
     this.#retarget();
     for (const peer of this.#persistent) this.#tag(peer, true);
     for (const peer of before) if (!this.#persistent.has(peer)) this.#tag(peer, false);
@@ -255,7 +306,6 @@ export class Libp2pGossip implements Gossip {
 
   async #start(options?: AbortOptions): Promise<void> {
     options?.signal?.throwIfAborted();
-    const bannedText: ReadonlySet<string> = this.#banned;
     const node = await createNode({
       privateKey: privateKeyFromSeed(this.#options.privateKeySeed),
       listen: this.#options.listen,
@@ -263,16 +313,15 @@ export class Libp2pGossip implements Gossip {
       bootstrap: this.#bootstrap,
       dhtProtocol: dhtProtocol(this.#options.clusterId),
       limits: this.#limits,
-      isBanned: (peer) => this.#banned.has(peer),
-      isBannedText: (peer) => bannedText.has(peer),
-      rules: {
-        topic: this.#topic,
-        self: this.localPeerId,
-        isBanned: (peer) => this.#banned.has(peer),
-        hasRoom: (forwarder) => this.#judge.hasRoom(forwarder),
-        onRefused: (verdict) => this.#metrics.received(verdict),
-        onDuplicate: () => this.#metrics.duplicate(),
+      datastore: this.#peerData,
+      gater: {
+        isShut: (peer) => this.#roster.isShut(peer),
+        isKnown: (peer) => this.#roster.isKnown(peer),
+        hasPlace: (peer) => this.#shares.hasPlace(peer),
+        door: this.#door,
       },
+      isBannedText: (peer) => this.#roster.isBannedText(peer),
+      rules: this.#rules(),
     });
     this.#listen(node);
     this.#node = node;
@@ -289,6 +338,25 @@ export class Libp2pGossip implements Gossip {
       await this.stop();
       options.signal.throwIfAborted();
     }
+  }
+
+  #rules(): GuardRules {
+    const roster = this.#roster;
+    const limits = this.#forwarders;
+    return {
+      topic: this.#topic,
+      self: this.localPeerId,
+      isBanned: (peer) => roster.isBanned(peer),
+      isShut: (peer) => roster.isShut(peer),
+      isAuthor: (peer) => roster.isAuthor(peer),
+      authorOf: (from) => roster.authorOf(from),
+      allowsRpc: (forwarder, bytes) => limits.allowsRpc(forwarder, bytes),
+      allows: (forwarder, author, bytes, isCopy) => limits.allows(forwarder, author, bytes, isCopy),
+      hasRoom: (forwarder) => this.#judge.hasRoom(forwarder),
+      onRefused: (refusal) => this.#onRefused(refusal),
+      onOffence: (forwarder, offence) => this.#conduct.blame(forwarder, offence),
+      onDuplicate: () => this.#metrics.duplicate(),
+    };
   }
 
   async #stop(): Promise<void> {
@@ -327,11 +395,11 @@ export class Libp2pGossip implements Gossip {
       const peer = toPeerId(detail.id);
       if (peer !== null && peer !== this.localPeerId) this.#finder.consider(peer);
     });
-    // A handshake that passed the gater just before the ban ends here.
-    node.addEventListener("connection:open", ({ detail }) => this.#cutBanned(detail));
+    node.addEventListener("connection:open", ({ detail }) => this.#onConnection(detail));
     router.addEventListener("subscription-change", () => this.#changes.notify());
     router.addEventListener("gossipsub:heartbeat", () => {
       this.#changes.notify();
+      this.#tidy(node);
       this.#deaf.check(node.getConnections(), (peer) => router.streamsOutbound.has(peer));
     });
     router.addEventListener("gossipsub:message", ({ detail }) => this.#onMessage(node, detail));
@@ -349,6 +417,31 @@ export class Libp2pGossip implements Gossip {
     this.#logger.debug(event === "connect" ? "peer connected" : "peer disconnected", {
       peerId: peer,
     });
+  }
+
+  /** Once per heartbeat. */
+  #tidy(node: Node): void {
+    // What slipped in between two handshakes that finished together.
+    this.#cutExcess();
+    for (const peer of this.#conduct.sweep()) this.#redialer.nudge(peer);
+    trimRouterMemory(node.services.router, {
+      peersMax: this.#limits.peersRememberedMax,
+      isKnown: (text) => {
+        const peer = parsePeerId(text);
+        return peer.ok && this.#roster.isKnown(peer.value);
+      },
+    });
+  }
+
+  #onRefused(refusal: GossipRefusal): void {
+    this.#metrics.received(
+      refusal.reason === "malformed_envelope" || refusal.reason === "oversized"
+        ? "REJECT"
+        : "IGNORE",
+    );
+    this.#metrics.refused(refusal.reason);
+    this.#forwarders.hold(refusal);
+    this.#refusedListener(refusal);
   }
 
   #onMessage(node: Node, { msg, msgId, propagationSource }: GossipsubMessage): void {
@@ -369,13 +462,41 @@ export class Libp2pGossip implements Gossip {
     assert(author !== null, "an author that is not an Ed25519 peer");
     const { topic, data } = envelope;
     // A ban may have come while the signature was being verified.
-    if (this.#banned.has(author) || this.#banned.has(forwarder)) return report("IGNORE");
-    this.#judge.judge({ topic, data, author, forwarder, envelope }, report);
+    if (this.#roster.isBanned(author) || this.#roster.isShut(forwarder)) return report("IGNORE");
+    this.#judge.judge({ topic, data, author, forwarder, envelope }, (verdict) => {
+      if (verdict === "REJECT" && author === forwarder) this.#conduct.blame(author, "rejected");
+      // What the validator took it has taken; it is only not passed on.
+      const held = verdict === "ACCEPT" && !this.#forwarders.forwards(author, data.length);
+      report(held ? "IGNORE" : verdict);
+    });
   }
 
-  #cutBanned(connection: Connection): void {
+  #onConnection(connection: Connection): void {
     const peer = toPeerId(connection.remotePeer);
-    if (peer === null || this.#banned.has(peer)) connection.abort(new Error("peer is banned"));
+    if (peer !== null) {
+      if (this.#roster.isKnown(peer)) this.#door.welcome(connection.remoteAddr);
+      if (connection.direction === "inbound") this.#conduct.excuse(peer, "reconnecting");
+    }
+    // It is among the node's connections only after this event.
+    queueMicrotask(() => this.#cutExcess());
+  }
+
+  /** Closes what has no place; a handshake that passed the gater just before a ban ends here. */
+  #cutExcess(): void {
+    for (const connection of this.#shares.excess())
+      connection.abort(new Error("no place for this connection"));
+  }
+
+  /** Out of the mesh and disconnected, at once. */
+  #cut(peer: PeerId): void {
+    const node = this.#node;
+    if (node === null) return;
+    // Out of the mesh first, so that nothing more is forwarded to it.
+    for (const mesh of node.services.router.mesh.values()) mesh.delete(peer);
+    // Aborted, not closed: an orderly close would wait for the peer's part in it.
+    for (const connection of node.getConnections(toLibp2pPeerId(peer)))
+      connection.abort(new Error("peer is shut out"));
+    this.#changes.notify();
   }
 
   /** Peers that subscribe and to whom a stream is open: a publish reaches them. */
@@ -383,7 +504,7 @@ export class Libp2pGossip implements Gossip {
     const { router } = node.services;
     return router.getSubscribers(this.#topic).flatMap((id) => {
       const peer = toPeerId(id);
-      if (peer === null || this.#banned.has(peer)) return [];
+      if (peer === null || this.#roster.isShut(peer)) return [];
       return router.streamsOutbound.has(peer) ? [peer] : [];
     });
   }

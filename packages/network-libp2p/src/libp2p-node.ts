@@ -15,9 +15,9 @@ import {
 import { kadDHT, passthroughMapper } from "@libp2p/kad-dht";
 import { type Ping, ping } from "@libp2p/ping";
 import { tcp } from "@libp2p/tcp";
-import type { PeerId } from "@quorate/core";
 import { createLibp2p, type Libp2pOptions } from "libp2p";
-import { banGater } from "./ban-gater.ts";
+import { banGater, type GaterRules } from "./ban-gater.ts";
+import type { BoundedDatastore } from "./bounded-datastore.ts";
 import { forgetfulDatastore } from "./forgetful-datastore.ts";
 import type { BootstrapPeer, GossipLimits } from "./options.ts";
 import { quietLogger } from "./quiet-logger.ts";
@@ -36,7 +36,11 @@ export interface NodeServices extends ServiceMap {
 
 /** The part of the DHT that its published interface leaves out but its class has. */
 export interface DhtTable {
-  readonly routingTable: { remove(peer: Libp2pPeerId): Promise<void> };
+  readonly routingTable: {
+    /** At most 64 buckets of 20 peers. */
+    readonly size: number;
+    remove(peer: Libp2pPeerId): Promise<void>;
+  };
 }
 
 export type Node = Libp2p<NodeServices>;
@@ -49,7 +53,9 @@ export interface NodeInit {
   readonly dhtProtocol: string;
   readonly limits: GossipLimits;
   readonly rules: GuardRules;
-  readonly isBanned: (peer: PeerId) => boolean;
+  readonly gater: GaterRules;
+  /** For what is known of peers. */
+  readonly datastore: BoundedDatastore;
   readonly isBannedText: (peer: string) => boolean;
 }
 
@@ -62,7 +68,8 @@ export async function createNode(init: NodeInit): Promise<Node> {
   return createLibp2p<NodeServices>({
     ...networkOptions(init),
     ...connectionOptions(init.limits),
-    connectionGater: banGater(init.isBanned),
+    datastore: init.datastore,
+    connectionGater: banGater(init.gater),
     services: services(init),
     logger: quietLogger,
     nodeInfo: { name: "quorate", version: "1", userAgent: "quorate/1" },
@@ -85,7 +92,7 @@ function networkOptions(init: NodeInit): Libp2pOptions<NodeServices> {
     transports: [
       tcp({
         backlog: 511,
-        maxConnections: init.limits.connectionsMax + init.limits.inboundPendingMax,
+        maxConnections: init.limits.connectionsMax + inboundPendingMax(init.limits),
         // Longer than the pings that keep a live connection busy.
         inboundSocketInactivityTimeout: 120 * SECOND_MS,
         outboundSocketInactivityTimeout: 120 * SECOND_MS,
@@ -135,13 +142,18 @@ function networkOptions(init: NodeInit): Libp2pOptions<NodeServices> {
   };
 }
 
+/** Handshakes at once, trustees' included. The `FrontDoor` shares them out, for to libp2p all are alike. */
+function inboundPendingMax(limits: GossipLimits): number {
+  return 4 * limits.inboundPendingMax;
+}
+
 function connectionOptions(limits: GossipLimits): Libp2pOptions<NodeServices> {
   return {
     connectionManager: {
       maxConnections: limits.connectionsMax,
       // The defaults (5 a second per IP, 10 pending) refuse 14 nodes on one address.
       inboundConnectionThreshold: limits.inboundPerSecondMax,
-      maxIncomingPendingConnections: limits.inboundPendingMax,
+      maxIncomingPendingConnections: inboundPendingMax(limits),
       maxParallelDials: 32,
       maxDialQueueLength: 500,
       maxPeerAddrsToDial: 16,
@@ -226,7 +238,10 @@ function services(init: NodeInit): ServiceFactories {
         clientMode: false,
         // Before the first peer a query ends empty instead of blocking.
         allowQueryWithZeroPeers: true,
+        // Together at most 64 buckets: a peer is put in only when it answers, and a full
+        // bucket keeps those that still do, so a swarm of new ids can't push them out.
         kBucketSize: 20,
+        prefixLength: 6,
         alpha: 3,
         disjointPaths: 3,
         initialQuerySelfInterval: SECOND_MS,

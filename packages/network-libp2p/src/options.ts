@@ -1,6 +1,7 @@
 import { multiaddr } from "@multiformats/multiaddr";
 import { type ClusterId, LIMITS, type PeerId, parsePeerId } from "@quorate/core";
 import { GossipError } from "./errors.ts";
+import type { RateLimit } from "./token-buckets.ts";
 
 /** What an operator may set; everything else is fixed with its reason where it is used. */
 export interface GossipOptions {
@@ -25,8 +26,37 @@ export interface GossipLimits {
   readonly discoveredPeersMax: number;
   /** New inbound connections per second from one IP address: many nodes may share a host or a NAT. */
   readonly inboundPerSecondMax: number;
-  /** Inbound connections in handshake at once. */
+  /** Inbound connections in handshake at once from hosts where no known peer ever was; one host has half. */
   readonly inboundPendingMax: number;
+  /** New inbound connections per second from all such hosts together, with twice as many at once. */
+  readonly inboundStrangersPerSecondMax: number;
+  /** Connections with strangers (peers that are neither authors nor named by the operator) at once. */
+  readonly strangersMax: number;
+  /** Connections with one peer at once. */
+  readonly connectionsPerPeerMax: number;
+  /** Messages that one peer may deliver of one author. */
+  readonly perAuthor: RateLimit;
+  /** Messages that a known peer may deliver in all. A copy of one already seen counts a quarter. */
+  readonly perPeer: RateLimit;
+  /** Messages that a stranger may deliver in all. */
+  readonly perStranger: RateLimit;
+  /** Accepted messages of one author that are forwarded. Must be well below `perAuthor`. */
+  readonly forwarded: RateLimit;
+  /** RPCs of one peer, messages or none in them, and their bytes. */
+  readonly rpcs: RateLimit;
+  /** Offences per second, and at once, that are borne of a peer. @see Conduct */
+  readonly blamePerSecond: number;
+  readonly blameBurst: number;
+  /** The same for what an honest peer can be led to do. */
+  readonly excusePerSecond: number;
+  readonly excuseBurst: number;
+  /** How long a flooding peer is kept out, in ms; doubles each time up to `muteMaxMs`. */
+  readonly muteMs: number;
+  readonly muteMaxMs: number;
+  /** Quiet time after which a mute is forgotten, in ms. */
+  readonly muteForgivenMs: number;
+  /** Peers that are not known of which anything is remembered: addresses, scores, mutes, buckets. */
+  readonly peersRememberedMax: number;
   /** Messages in the validator at once; a forwarder may hold a quarter of them. */
   readonly validatingMax: number;
   /** A validator's time, in ms. Must stay below the 5 s that GossipSub keeps an unjudged message. */
@@ -43,6 +73,8 @@ export interface GossipLimits {
   readonly stopTimeoutMs: number;
 }
 
+const MIB = 1_024 * 1_024;
+
 export const GOSSIP_LIMITS: GossipLimits = {
   // One for each of 100 trustees, as many again for observers and double connections.
   connectionsMax: 2 * LIMITS.trusteesMax,
@@ -50,6 +82,63 @@ export const GOSSIP_LIMITS: GossipLimits = {
   // libp2p's default of 5 refuses most of ten nodes that start together on one machine.
   inboundPerSecondMax: 100,
   inboundPendingMax: 100,
+  // About 3 ms of CPU each: a third of a core at worst.
+  inboundStrangersPerSecondMax: 100,
+  // Newcomers and observers; with 100 trustees, twice connected some of them, room is left.
+  strangersMax: 32,
+  // Both ends dial at once, and one more by a relay. With 100 trustees, 33 of whom take
+  // all they can, and all strangers there are 198 connections.
+  connectionsPerPeerMax: 3,
+  // An honest author publishes at most a frame every 30 ms; without signature batching some
+  // hundreds of frames a second. 400 cost a tenth of a core in signatures. Bytes: 33 frames
+  // of the largest size are 2 MiB.
+  perAuthor: {
+    messagesPerSecond: 400,
+    messagesBurst: 800,
+    bytesPerSecond: 4 * MIB,
+    bytesBurst: 8 * MIB,
+  },
+  // More than 30 trustees at their utmost, all through one peer; a quarter of a core.
+  perPeer: {
+    messagesPerSecond: 1_000,
+    messagesBurst: 4_000,
+    bytesPerSecond: 16 * MIB,
+    bytesBurst: 32 * MIB,
+  },
+  // Nobody depends on a stranger's deliveries, and there may be 32 of them.
+  perStranger: {
+    messagesPerSecond: 50,
+    messagesBurst: 100,
+    bytesPerSecond: MIB,
+    bytesBurst: 2 * MIB,
+  },
+  // An author reaches everybody itself (flood publish); what exceeds this still does.
+  forwarded: {
+    messagesPerSecond: 200,
+    messagesBurst: 400,
+    bytesPerSecond: 2 * MIB,
+    bytesBurst: 4 * MIB,
+  },
+  // One for each message and one IDONTWANT for it, at the most messages that a core can
+  // handle (2,500 a second). Bytes: 1 Gbit/s would be 119.
+  rpcs: {
+    messagesPerSecond: 5_000,
+    messagesBurst: 20_000,
+    bytesPerSecond: 32 * MIB,
+    bytesBurst: 64 * MIB,
+  },
+  // An honest peer commits none; a flood of 3,300 a second is over within 0.2 s.
+  blamePerSecond: 50,
+  blameBurst: 400,
+  // What five misbehaving authors can make an honest peer forward, which is none of it
+  // refused as long as all agree who they are. A minute of one author's at once.
+  excusePerSecond: 1_000,
+  excuseBurst: 12_000,
+  muteMs: 10_000,
+  muteMaxMs: 600_000,
+  muteForgivenMs: 1_800_000,
+  // Ten times the trustees. Up to 8 KiB of addresses each: 8 MiB.
+  peersRememberedMax: 10 * LIMITS.trusteesMax,
   validatingMax: 4_096,
   validationTimeoutMs: 4_000,
   redialFirstMs: 250,

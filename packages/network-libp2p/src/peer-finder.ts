@@ -10,6 +10,10 @@ export interface PeerFinderDeps {
   readonly dial: (peer: PeerId) => Promise<unknown>;
   readonly isConnected: (peer: PeerId) => boolean;
   readonly isBanned: (peer: PeerId) => boolean;
+  /** A peer that is to be found whoever else is in the way. */
+  readonly isKnown: (peer: PeerId) => boolean;
+  /** Whether a connection with this peer would be kept. */
+  readonly hasPlace: (peer: PeerId) => boolean;
   /** Peers connected now. */
   readonly connectedCount: () => number;
 }
@@ -23,7 +27,7 @@ export interface PeerFinderOptions {
 
 /** A walk that takes longer is stuck on dead peers. */
 const WALK_TIMEOUT_MS = 5_000;
-/** Peers being dialled at once because they were discovered. */
+/** Strangers being dialled at once because they were discovered. */
 const DIALS_MAX = 8;
 /** A peer that could not be reached is left alone for so long. */
 const RETRY_MS = 2_000;
@@ -72,19 +76,27 @@ export class PeerFinder {
 
   /** A peer was heard of; it is dialled when it is new, welcome, and there is room. */
   consider(peer: PeerId): void {
-    const { isBanned, isConnected, connectedCount, dial, logger } = this.#deps;
+    const { isBanned, isConnected, dial, logger } = this.#deps;
     if (this.#stopping.signal.aborted) return;
     if (isConnected(peer) || isBanned(peer) || this.#lately.has(peer)) return;
+    // Anyone can fill the DHT with peers that never answer: they must not hold up a known one.
+    const isKnown = this.#deps.isKnown(peer);
     // Whoever finds no room now is found again by a later walk.
-    if (this.#dialling >= DIALS_MAX) return;
-    if (connectedCount() + this.#dialling >= this.#options.peersMax) return;
+    if (!isKnown && !this.#hasRoom(peer)) return;
     this.#lately.set(peer, true);
-    this.#dialling++;
+    if (!isKnown) this.#dialling++;
     dial(peer)
       .catch((error: unknown) => {
         logger.debug("discovered peer not reached", { peerId: peer, error: String(error) });
       })
-      .finally(() => this.#dialling--);
+      .finally(() => {
+        if (!isKnown) this.#dialling--;
+      });
+  }
+
+  #hasRoom(peer: PeerId): boolean {
+    if (this.#dialling >= DIALS_MAX || !this.#deps.hasPlace(peer)) return false;
+    return this.#deps.connectedCount() + this.#dialling < this.#options.peersMax;
   }
 
   #schedule(): void {

@@ -1,8 +1,8 @@
 import { setMaxListeners } from "node:events";
 import { type ClusterId, parseClusterId, unwrap } from "@quorate/core";
 import type { Clock, GossipMessage, GossipVerdict, Logger } from "@quorate/ports";
-import type { GossipOptions } from "./options.ts";
 import { createGossip, type Libp2pGossip } from "./libp2p-gossip.ts";
+import type { GossipOptions } from "./options.ts";
 
 /** Helpers for this package's tests, on real sockets and the real clock. */
 

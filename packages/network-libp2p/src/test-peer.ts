@@ -1,6 +1,6 @@
 import { createInterface } from "node:readline";
-import { CLUSTER, realClock, recordingLogger, seedOf } from "./test-kit.ts";
 import { createGossip } from "./libp2p-gossip.ts";
+import { CLUSTER, realClock, recordingLogger, seedOf } from "./test-kit.ts";
 
 /**
  * One node in a process of its own, for the integration tests: takes a JSON line of

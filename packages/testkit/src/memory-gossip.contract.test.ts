@@ -1,3 +1,4 @@
+import { assert } from "@quorate/core";
 import type { Clock } from "@quorate/ports";
 import { nodeAt, testCluster } from "./builders.ts";
 import { gossipContract } from "./contracts/gossip.contract.ts";
@@ -45,6 +46,19 @@ gossipContract("memory", async () => {
       const line = [node(), node(), node()] as const;
       for (const each of line) await each.start();
       return line;
+    },
+    outsider: async (victim) => {
+      assert(isLine && placeOf(victim.localPeerId) === nodes.length - 1, "the end of a line");
+      const outsider = node();
+      await outsider.start();
+      return {
+        peerId: outsider.localPeerId,
+        copy: async ({ envelope }) => {
+          const identity = nodeAt(cluster, nodes.indexOf(outsider));
+          const copy = net.seal(identity, envelope.data, envelope.sequenceNumber);
+          outsider.forward({ author: outsider.localPeerId, envelope: copy });
+        },
+      };
     },
     close: async () => {
       for (const each of nodes) await each.stop();

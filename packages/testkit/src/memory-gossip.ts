@@ -2,6 +2,7 @@ import {
   assert,
   bytesToHex,
   envelopeSigningBytes,
+  hash,
   LIMITS,
   type PeerId,
   peerIdBytesOf,
@@ -12,6 +13,8 @@ import type {
   Gossip,
   GossipEnvelope,
   GossipMessage,
+  GossipRefusalListener,
+  GossipRefusalReason,
   GossipStatus,
   GossipValidator,
   GossipVerdict,
@@ -116,10 +119,15 @@ export class MemoryNetwork {
     for (const callback of this.#changed) callback();
   }
 
-  /** A message in an author's name, with a sequence number of its own and a signature that verifies. */
-  seal(author: TestNode, data: Uint8Array): GossipEnvelope {
-    const sequenceNumber = new Uint8Array(8);
-    new DataView(sequenceNumber.buffer).setBigUint64(0, ++this.#sequence);
+  /**
+   * A message in an author's name, with a signature that verifies.
+   * @param sequenceNumber a new one of its own when absent.
+   */
+  seal(
+    author: TestNode,
+    data: Uint8Array,
+    sequenceNumber: Uint8Array = this.#nextSequenceNumber(),
+  ): GossipEnvelope {
     const unsigned = {
       from: peerIdBytesOf(author.signer.publicKey),
       // A copy, because the publisher may use its bytes for something else at once.
@@ -128,6 +136,12 @@ export class MemoryNetwork {
       topic: this.topic,
     };
     return { ...unsigned, signature: author.signer.sign(envelopeSigningBytes(unsigned)) };
+  }
+
+  #nextSequenceNumber(): Uint8Array {
+    const bytes = new Uint8Array(8);
+    new DataView(bytes.buffer).setBigUint64(0, ++this.#sequence);
+    return bytes;
   }
 
   /** Delivers over one link, as its fault says. */
@@ -140,8 +154,7 @@ export class MemoryNetwork {
         // The connection may have gone while the message was on its way.
         const sender = this.#peers.get(message.forwarder);
         if (sender === undefined || !this.neighbours(sender).includes(to)) return;
-        // A ban shuts out what the peer wrote, too, whoever delivers it.
-        if (to.banned.has(message.author) || !to.isNew(message)) return;
+        if (!to.takes(message) || !to.isNew(message)) return;
         void to.receive(message).then((verdict) => {
           this.deliveries.push({ ...link, verdict });
           if (this.forwards && verdict === "ACCEPT" && to.isRunning) to.forward(message);
@@ -159,6 +172,8 @@ export class MemoryGossip implements Gossip {
   readonly #seen = new Set<string>();
   #startedAtMs = 0;
   #validator: GossipValidator = () => "IGNORE";
+  #authors: ReadonlySet<PeerId> | null = null;
+  #refusedListener: GossipRefusalListener = () => {};
   #state: "new" | "started" | "stopped" = "new";
 
   constructor(node: TestNode, network: MemoryNetwork) {
@@ -183,6 +198,14 @@ export class MemoryGossip implements Gossip {
 
   setValidator(validator: GossipValidator): void {
     this.#validator = validator;
+  }
+
+  setAuthors(authors: readonly PeerId[]): void {
+    this.#authors = new Set(authors);
+  }
+
+  onRefused(listener: GossipRefusalListener): void {
+    this.#refusedListener = listener;
   }
 
   async publish(
@@ -215,10 +238,26 @@ export class MemoryGossip implements Gossip {
     return this.#state === "started";
   }
 
+  /** Whether the author may be heard; tells of the message when not. */
+  takes({ author, forwarder, data }: GossipMessage): boolean {
+    const reason = this.#refusalOf(author);
+    if (reason === null) return true;
+    this.#refusedListener({ reason, claimedAuthor: author, forwarder, data });
+    return false;
+  }
+
+  #refusalOf(author: PeerId): GossipRefusalReason | null {
+    // A ban shuts out what the peer wrote, too, whoever delivers it.
+    if (this.banned.has(author)) return "author_banned";
+    if (this.#authors !== null && !this.#authors.has(author)) return "unknown_author";
+    return null;
+  }
+
   /** Whether a message is to be judged; where peers forward, each is only once. */
   isNew({ envelope }: GossipMessage): boolean {
     if (!this.#network.forwards) return true;
-    const id = bytesToHex(envelope.from) + bytesToHex(envelope.sequenceNumber);
+    // The network's own message id, which leaves the author out. [spec §4.2]
+    const id = bytesToHex(hash(envelope.data, envelope.sequenceNumber));
     const before = this.#seen.size;
     return this.#seen.add(id).size > before;
   }

@@ -1,8 +1,9 @@
 import { createPublicKey, verify } from "node:crypto";
-import { envelopeSigningBytes, LIMITS, peerIdOf, utf8 } from "@quorate/core";
+import { envelopeSigningBytes, LIMITS, type PeerId, peerIdOf, utf8 } from "@quorate/core";
 import type {
   Gossip,
   GossipMessage,
+  GossipRefusal,
   GossipStatus,
   GossipValidator,
   GossipVerdict,
@@ -18,8 +19,16 @@ export interface GossipWorld {
   node(): Gossip;
   /** Three linked nodes, a – b – c: what a and c say to each other goes through b. */
   line(): Promise<readonly [Gossip, Gossip, Gossip]>;
+  /** A peer of nobody's acquaintance, linked with this running node alone. */
+  outsider(victim: Gossip): Promise<GossipOutsider>;
   /** Stops all nodes. */
   close(): Promise<void>;
+}
+
+export interface GossipOutsider {
+  readonly peerId: PeerId;
+  /** Publishes a message's data and sequence number under the outsider's own name, well signed. */
+  copy(message: GossipMessage): Promise<void>;
 }
 
 const DEADLINE_MS = 20_000;
@@ -123,6 +132,7 @@ export function gossipContract(name: string, makeWorld: () => Promise<GossipWorl
 
     deliveryLaws(current);
     forwardingLaws(current);
+    authorLaws(current);
     publishLaws(current);
     banLaws(current);
     statusLaws(current);
@@ -261,6 +271,90 @@ function forwardingLaws(current: () => GossipWorld): void {
     }
     expect(c.texts).toEqual(["from the middle", "end"]);
     expect(c.gossip.status().subscribers).toEqual([b.gossip.localPeerId]);
+  });
+}
+
+function refusalsOf({ gossip }: Listener): readonly GossipRefusal[] {
+  const refusals: GossipRefusal[] = [];
+  gossip.onRefused(({ reason, claimedAuthor, forwarder, data }) => {
+    refusals.push({ reason, claimedAuthor, forwarder, data: Uint8Array.from(data) });
+  });
+  return refusals;
+}
+
+function authorLaws(current: () => GossipWorld): void {
+  async function line(): Promise<readonly [Listener, Listener, Listener]> {
+    const [a, b, c] = await current().line();
+    return [new Listener(a), new Listener(b), new Listener(c)];
+  }
+
+  test("a copy under an outsider's name that comes first does not keep the original from being delivered", async () => {
+    const [a, b, c] = await line();
+    c.gossip.setAuthors([a, b].map(({ gossip }) => gossip.localPeerId));
+    const refusals = refusalsOf(c);
+    const outsider = await current().outsider(c.gossip);
+    const verdict = Promise.withResolvers<GossipVerdict>();
+    b.judge(() => verdict.promise);
+    await a.say("original");
+    // The middle has it and holds it back until the copy has reached the far end.
+    await outsider.copy(await b.hears("original"));
+    await until("the copy was refused", () => refusals.length === 1);
+    expect(refusals).toEqual([
+      {
+        reason: "unknown_author",
+        claimedAuthor: outsider.peerId,
+        forwarder: outsider.peerId,
+        data: utf8("original"),
+      },
+    ]);
+    verdict.resolve("ACCEPT");
+    expect((await c.hears("original")).author).toBe(a.gossip.localPeerId);
+    expect(c.texts).toEqual(["original"]);
+  });
+
+  test("until authors are named everybody is one; then only they are heard, and the last named count", async () => {
+    const [a, b, c] = await line();
+    const refusals = refusalsOf(c);
+    await a.say("before");
+    await c.hears("before");
+    c.gossip.setAuthors([b.gossip.localPeerId]);
+    await a.say("while unknown");
+    await until("it was refused", () => refusals.length === 1);
+    expect(refusals).toEqual([
+      {
+        reason: "unknown_author",
+        claimedAuthor: a.gossip.localPeerId,
+        forwarder: b.gossip.localPeerId,
+        data: utf8("while unknown"),
+      },
+    ]);
+    c.gossip.setAuthors([a.gossip.localPeerId]);
+    await a.say("when named");
+    await c.hears("when named");
+    await b.say("no longer named");
+    await until("the other was refused", () => refusals.length === 2);
+    expect(c.texts).toEqual(["before", "when named"]);
+  });
+
+  test("a stranger gets what is published, and its listener is told what a ban keeps out", async () => {
+    const [a, b, c] = await line();
+    c.gossip.setAuthors([a, b].map(({ gossip }) => gossip.localPeerId));
+    b.gossip.setAuthors([a, b].map(({ gossip }) => gossip.localPeerId));
+    // c itself is none of the authors, and hears them all the same.
+    await a.say("for everybody");
+    await c.hears("for everybody");
+    const refusals = refusalsOf(c);
+    c.gossip.ban(a.gossip.localPeerId);
+    await a.say("from the banned");
+    await until("it was refused", () => refusals.length === 1);
+    expect(refusals).toEqual([
+      {
+        reason: "author_banned",
+        claimedAuthor: a.gossip.localPeerId,
+        forwarder: b.gossip.localPeerId,
+        data: utf8("from the banned"),
+      },
+    ]);
   });
 }
 
