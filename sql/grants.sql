@@ -18,6 +18,8 @@ GRANT INSERT ON tombstone, slot_history TO :"submitter";
 GRANT DELETE ON submission, slot, attempt TO :"submitter";
 
 GRANT UPDATE ON projector_position TO :"projector";
-GRANT INSERT ON vote_history, byzantine_violations TO :"projector";
+GRANT INSERT ON vote_history, byzantine_violations, ban_lifts, discard_receipts TO :"projector";
 GRANT INSERT, UPDATE ON banned_peers, transaction_history, node_reputation TO :"projector";
+-- A lifted ban leaves the list of who is out; ban_lifts keeps that it was.
+GRANT DELETE ON banned_peers TO :"projector";
 GRANT USAGE ON SEQUENCE byzantine_violations_id_seq TO :"projector";

@@ -20,12 +20,22 @@ COLUMN attempt.created_at timestamp with time zone NOT NULL DEFAULT now()
 COLUMN attempt.last_sent_at timestamp with time zone
 COLUMN attempt.sent_count integer NOT NULL DEFAULT 0
 COLUMN attempt.last_outcome text
+COLUMN ban_lifts.id bigint NOT NULL GENERATED ALWAYS AS IDENTITY
+COLUMN ban_lifts.peer_id text NOT NULL
+COLUMN ban_lifts.node_id text
+COLUMN ban_lifts.kind text NOT NULL
+COLUMN ban_lifts.lifted_by text NOT NULL
+COLUMN ban_lifts.reason text NOT NULL
+COLUMN ban_lifts.lifted_at timestamp with time zone NOT NULL
+COLUMN ban_lifts.ban_reason text
+COLUMN ban_lifts.revision bigint NOT NULL
 COLUMN banned_peers.peer_id text NOT NULL
 COLUMN banned_peers.node_id text
 COLUMN banned_peers.reason text NOT NULL
 COLUMN banned_peers.grade text NOT NULL
 COLUMN banned_peers.banned_at timestamp with time zone NOT NULL
 COLUMN banned_peers.revision bigint NOT NULL
+COLUMN banned_peers.evidence_json jsonb
 VIEW COLUMN blockchain_submissions.tx_id text
 VIEW COLUMN blockchain_submissions.value u64
 VIEW COLUMN blockchain_submissions.state text
@@ -43,12 +53,28 @@ COLUMN byzantine_violations.grade text NOT NULL
 COLUMN byzantine_violations.evidence_json jsonb NOT NULL
 COLUMN byzantine_violations.detected_at timestamp with time zone NOT NULL DEFAULT now()
 COLUMN byzantine_violations.revision bigint NOT NULL
+COLUMN byzantine_violations.borne_out boolean NOT NULL DEFAULT true
+COLUMN discard_receipts.id bigint NOT NULL GENERATED ALWAYS AS IDENTITY
+COLUMN discard_receipts.node_id text NOT NULL
+COLUMN discard_receipts.run_started_at_ms bigint NOT NULL
+COLUMN discard_receipts.sequence bigint NOT NULL
+COLUMN discard_receipts.issued_at timestamp with time zone NOT NULL
+COLUMN discard_receipts.reason text NOT NULL
+COLUMN discard_receipts.count bigint NOT NULL
+COLUMN discard_receipts.tx_id text
+COLUMN discard_receipts.voter text
+COLUMN discard_receipts.author text
+COLUMN discard_receipts.receipt jsonb NOT NULL
+COLUMN discard_receipts.revision bigint NOT NULL
 COLUMN node_reputation.peer_id text NOT NULL
 COLUMN node_reputation.node_id text
 COLUMN node_reputation.reputation_score double precision NOT NULL DEFAULT 1.0
 COLUMN node_reputation.total_votes bigint NOT NULL DEFAULT 0
 COLUMN node_reputation.violations_count integer NOT NULL DEFAULT 0
 COLUMN node_reputation.last_seen timestamp with time zone NOT NULL DEFAULT now()
+COLUMN node_reputation.penalty double precision NOT NULL DEFAULT 0.0
+COLUMN node_reputation.penalty_at timestamp with time zone NOT NULL DEFAULT '1970-01-01 00:00:00+00'::timestamp with time zone
+COLUMN node_reputation.proven boolean NOT NULL DEFAULT false
 COLUMN projector_position.only_row boolean NOT NULL DEFAULT true
 COLUMN projector_position.revision bigint
 COLUMN projector_position.updated_at timestamp with time zone NOT NULL DEFAULT now()
@@ -113,6 +139,7 @@ COLUMN transaction_history.epoch bigint NOT NULL
 COLUMN transaction_history.opened_at timestamp with time zone NOT NULL
 COLUMN transaction_history.record jsonb NOT NULL
 COLUMN transaction_history.revision bigint NOT NULL
+COLUMN transaction_history.decided_revision bigint
 COLUMN vote_history.tx_id text NOT NULL
 COLUMN vote_history.node_id text NOT NULL
 COLUMN vote_history.peer_id text NOT NULL
@@ -131,12 +158,18 @@ CONSTRAINT attempt.attempt_kind_check CHECK ((kind = ANY (ARRAY['ORIGINAL'::text
 CONSTRAINT attempt.attempt_pkey PRIMARY KEY (hash)
 CONSTRAINT attempt.attempt_raw_check CHECK ((octet_length(raw) > 0))
 CONSTRAINT attempt.attempt_sent_count_check CHECK ((sent_count >= 0))
+CONSTRAINT ban_lifts.ban_lifts_kind_check CHECK ((kind = ANY (ARRAY['OPERATOR'::text, 'UNPROVEN'::text])))
+CONSTRAINT ban_lifts.ban_lifts_peer_id_revision_key UNIQUE (peer_id, revision)
+CONSTRAINT ban_lifts.ban_lifts_pkey PRIMARY KEY (id)
 CONSTRAINT banned_peers.banned_peers_grade_check CHECK ((grade = ANY (ARRAY['PROOF'::text, 'OPINION'::text])))
 CONSTRAINT banned_peers.banned_peers_pkey PRIMARY KEY (peer_id)
 CONSTRAINT byzantine_violations.byzantine_violations_grade_check CHECK ((grade = ANY (ARRAY['PROOF'::text, 'OPINION'::text])))
 CONSTRAINT byzantine_violations.byzantine_violations_pkey PRIMARY KEY (id)
 CONSTRAINT byzantine_violations.byzantine_violations_tx_id_peer_id_violation_type_key UNIQUE (tx_id, peer_id, violation_type)
 CONSTRAINT byzantine_violations.byzantine_violations_violation_type_check CHECK ((violation_type = ANY (ARRAY['DOUBLE_VOTING'::text, 'MINORITY_VOTE'::text, 'INVALID_SIGNATURE'::text, 'SILENT_FAILURE'::text])))
+CONSTRAINT discard_receipts.discard_receipts_node_id_run_started_at_ms_sequence_key UNIQUE (node_id, run_started_at_ms, sequence)
+CONSTRAINT discard_receipts.discard_receipts_pkey PRIMARY KEY (id)
+CONSTRAINT node_reputation.node_reputation_penalty_check CHECK (((penalty >= (0.0)::double precision) AND (penalty <= (1.0)::double precision)))
 CONSTRAINT node_reputation.node_reputation_pkey PRIMARY KEY (peer_id)
 CONSTRAINT node_reputation.node_reputation_reputation_score_check CHECK (((reputation_score >= (0.0)::double precision) AND (reputation_score <= (1.0)::double precision)))
 CONSTRAINT projector_position.projector_position_only_row_check CHECK (only_row)
@@ -178,11 +211,17 @@ CONSTRAINT vote_history.vote_history_pkey PRIMARY KEY (tx_id, node_id)
 -- indexes
 CREATE UNIQUE INDEX attempt_pkey ON quorate.attempt USING btree (hash)
 CREATE INDEX attempt_slot ON quorate.attempt USING btree (chain_id, sender, nonce, seq)
+CREATE UNIQUE INDEX ban_lifts_peer_id_revision_key ON quorate.ban_lifts USING btree (peer_id, revision)
+CREATE UNIQUE INDEX ban_lifts_pkey ON quorate.ban_lifts USING btree (id)
 CREATE UNIQUE INDEX banned_peers_pkey ON quorate.banned_peers USING btree (peer_id)
 CREATE INDEX byzantine_violations_detected_at ON quorate.byzantine_violations USING btree (detected_at)
 CREATE INDEX byzantine_violations_peer_id ON quorate.byzantine_violations USING btree (peer_id)
 CREATE UNIQUE INDEX byzantine_violations_pkey ON quorate.byzantine_violations USING btree (id)
 CREATE UNIQUE INDEX byzantine_violations_tx_id_peer_id_violation_type_key ON quorate.byzantine_violations USING btree (tx_id, peer_id, violation_type)
+CREATE INDEX discard_receipts_author ON quorate.discard_receipts USING btree (author, id)
+CREATE UNIQUE INDEX discard_receipts_node_id_run_started_at_ms_sequence_key ON quorate.discard_receipts USING btree (node_id, run_started_at_ms, sequence)
+CREATE UNIQUE INDEX discard_receipts_pkey ON quorate.discard_receipts USING btree (id)
+CREATE INDEX discard_receipts_tx_id ON quorate.discard_receipts USING btree (tx_id) WHERE (tx_id IS NOT NULL)
 CREATE UNIQUE INDEX node_reputation_pkey ON quorate.node_reputation USING btree (peer_id)
 CREATE INDEX node_reputation_score ON quorate.node_reputation USING btree (reputation_score)
 CREATE UNIQUE INDEX projector_position_pkey ON quorate.projector_position USING btree (only_row)
@@ -208,8 +247,12 @@ CREATE INDEX vote_history_received_at ON quorate.vote_history USING btree (recei
 -- triggers
 CREATE TRIGGER guard BEFORE INSERT OR DELETE OR UPDATE ON quorate.attempt FOR EACH ROW EXECUTE FUNCTION guard_attempt()
 CREATE TRIGGER no_truncate BEFORE TRUNCATE ON quorate.attempt FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE ON quorate.ban_lifts FOR EACH ROW EXECUTE FUNCTION refuse_change()
+CREATE TRIGGER no_truncate BEFORE TRUNCATE ON quorate.ban_lifts FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE ON quorate.byzantine_violations FOR EACH ROW EXECUTE FUNCTION refuse_change()
 CREATE TRIGGER no_truncate BEFORE TRUNCATE ON quorate.byzantine_violations FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE ON quorate.discard_receipts FOR EACH ROW EXECUTE FUNCTION refuse_change()
+CREATE TRIGGER no_truncate BEFORE TRUNCATE ON quorate.discard_receipts FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()
 CREATE TRIGGER guard BEFORE DELETE OR UPDATE ON quorate.projector_position FOR EACH ROW EXECUTE FUNCTION guard_projector_position()
 CREATE TRIGGER no_truncate BEFORE TRUNCATE ON quorate.projector_position FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()
 CREATE TRIGGER guard BEFORE DELETE OR UPDATE ON quorate.sender FOR EACH ROW EXECUTE FUNCTION guard_sender()

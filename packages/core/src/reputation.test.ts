@@ -178,6 +178,13 @@ describe("reputation, in figures", () => {
     expect(isBelowBound(longRun(20), T0_MS)).toBe(false);
   });
 
+  test("some 1,400 decided transactions make up for anything that is no proof", () => {
+    const worst = fold(Array.from({ length: 20 }, () => silence(T0_MS)));
+    const good = Array.from({ length: 1_400 }, () => ({ kind: "good-conduct" as const }));
+    expect(fold(good, worst).penalty).toBe(0);
+    expect(fold(good.slice(0, 1_300), worst).penalty).toBeGreaterThan(0);
+  });
+
   test("an event that is dated before the last one counts as at the last one", () => {
     const inOrder = fold([silence(T0_MS + DAY_MS), silence(T0_MS + DAY_MS)]);
     expect(fold([silence(T0_MS + DAY_MS), silence(T0_MS)])).toEqual(inOrder);

@@ -15,6 +15,8 @@ export const REPUTATION = {
    * conduct are both counted by transactions, so that it is the share of silences that tells, at any rate of transactions.
    */
   goodConductFactor: 0.99,
+  /** A penalty that good conduct has brought below this is gone: nobody sees it, and it need not be carried on for ever. */
+  forgottenBelow: 1e-6,
   /** The score right after an operator's lift: above the bound, so that the next small thing does not ban again at once, and far from spotless. */
   liftedScore: 0.5,
   /** Below it a trustee is banned for LOW_REPUTATION. */
@@ -67,8 +69,10 @@ function fold(state: ReputationState, event: ReputationEvent): ReputationState {
   switch (event.kind) {
     case "violation":
       return afterViolation(state, event.type, event.atMs);
-    case "good-conduct":
-      return { ...state, penalty: state.penalty * REPUTATION.goodConductFactor };
+    case "good-conduct": {
+      const penalty = state.penalty * REPUTATION.goodConductFactor;
+      return { ...state, penalty: penalty < REPUTATION.forgottenBelow ? 0 : penalty };
+    }
     case "ban":
       return { ...state, banned: true };
     case "lift":

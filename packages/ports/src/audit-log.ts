@@ -4,6 +4,7 @@ import type {
   NodeId,
   PeerId,
   Receipt,
+  ReputationState,
   TxId,
   Value,
   ViolationType,
@@ -32,6 +33,8 @@ export interface ViolationRow {
   readonly grade: "PROOF" | "OPINION";
   readonly evidenceJson: string;
   readonly detectedAtMs: number;
+  /** False: the evidence was verified and does not hold. It is kept, and lowers nobody's score. */
+  readonly borneOut: boolean;
 }
 
 export interface BanRow {
@@ -44,7 +47,7 @@ export interface BanRow {
   readonly evidenceJson: string;
 }
 
-/** The end of a ban. */
+/** The end of a ban, which is then no longer among the present ones. */
 export interface LiftRow extends Omit<BanLift, "kind"> {
   readonly kind: "lift";
   readonly liftKind: BanLift["kind"];
@@ -75,10 +78,39 @@ export interface AuditBatch {
   readonly rows: readonly (AuditRow & { readonly revision: bigint })[];
 }
 
+/** What history makes of one peer. @see spec §7.3 node_reputation */
+export interface ReputationRow {
+  readonly peerId: PeerId;
+  readonly nodeId: NodeId | null;
+  /** For core's `scoreAt`. Says too whether the peer is banned. */
+  readonly state: ReputationState;
+  readonly totalVotes: number;
+  /** Violations that are borne out. */
+  readonly violationsCount: number;
+  /** When its newest vote was issued; for a peer that never voted, when it was first noticed. */
+  readonly lastSeenMs: number;
+}
+
+/** A violation, as evidence of a low score names it. */
+export interface ViolationSummary {
+  readonly txId: TxId;
+  readonly type: ViolationType;
+  readonly detectedAtMs: number;
+}
+
+export interface ReceiptsPage {
+  readonly receipts: readonly Receipt[];
+  /** Where the next, older page begins; null at the end. */
+  readonly next: string | null;
+}
+
 /**
  * The history in PostgreSQL. The position is stored in the same database
  * transaction as the rows, so each change is recorded exactly once however
- * often a batch is repeated. @see spec §3.3 audit trail
+ * often a batch is repeated. Scores are folded with core's `reputationAfter` in that same
+ * transaction, in order of revision and only from rows that were not there before; good conduct is
+ * counted once per transaction and trustee, when the transaction is first seen SUBMITTED or
+ * CONFIRMED, from the votes recorded by then. @see spec §3.3 audit trail, §7.3
  */
 export interface AuditLog {
   /** The last revision recorded for the cluster; null before the first batch. */
@@ -92,4 +124,17 @@ export interface AuditLog {
     batch: AuditBatch,
     options?: AbortOptions,
   ): Promise<"appended" | "stale">;
+  /** Everybody who ever voted, violated or was banned, by peer id; at most `LIMITS.reputationsMax`, the worst first to be in. */
+  reputations(options?: AbortOptions): Promise<readonly ReputationRow[]>;
+  /** A peer's violations that are borne out, newest first. */
+  violationsOf(
+    peerId: PeerId,
+    limit: number,
+    options?: AbortOptions,
+  ): Promise<readonly ViolationSummary[]>;
+  /** Recorded receipts, the last recorded first. @param page `before` is the `next` of the page before */
+  receipts(
+    page: { readonly before: string | null; readonly limit: number },
+    options?: AbortOptions,
+  ): Promise<ReceiptsPage>;
 }

@@ -6,8 +6,11 @@ export type {
   BanRow,
   LiftRow,
   ReceiptRow,
+  ReceiptsPage,
+  ReputationRow,
   TransactionRow,
   ViolationRow,
+  ViolationSummary,
   VoteRow,
 } from "./audit-log.ts";
 export {

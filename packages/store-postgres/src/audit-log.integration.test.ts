@@ -1,6 +1,13 @@
-import { type NodeId, type PeerId, parseNodeId, parsePeerId, unwrap } from "@quorate/core";
+import { parseNodeId, receiptFromJson, unwrap } from "@quorate/core";
 import { type PostgresServer, startPostgres } from "@quorate/devkit";
-import type { BanRow, TransactionRow, ViolationRow, VoteRow } from "@quorate/ports";
+import type {
+  BanRow,
+  LiftRow,
+  ReceiptRow,
+  TransactionRow,
+  ViolationRow,
+  VoteRow,
+} from "@quorate/ports";
 import { type AuditRecords, auditLogContract, type Recorded } from "@quorate/testkit";
 import type { Pool } from "pg";
 import { afterAll, beforeAll } from "vitest";
@@ -8,9 +15,13 @@ import { afterAll, beforeAll } from "vitest";
 import { createAuditLog } from "./audit-log.ts";
 import {
   bigintOf,
+  booleanOf,
   bytesOf,
   epochOf,
+  nodeIdOrNull,
   numberOf,
+  oneOf,
+  peerIdOf,
   type Row,
   textOf,
   timeMsOf,
@@ -45,9 +56,11 @@ async function readRecords(pool: Pool): Promise<AuditRecords> {
     votes: (await read("vote_history")).map(voteOf),
     violations: (await read("byzantine_violations")).map(violationOf),
     bans: (await read("banned_peers")).map(banOf),
+    lifts: (await read("ban_lifts")).map(liftOf),
+    receipts: (await read("discard_receipts")).map(receiptRowOf),
     transactions: (await read("transaction_history")).map(transactionOf),
     reputations: (await read("node_reputation")).map((row) => ({
-      peerId: peerOf(row),
+      peerId: peerIdOf(row, "peer_id"),
       score: numberOf(row, "reputation_score"),
       totalVotes: numberOf(row, "total_votes"),
       violationsCount: numberOf(row, "violations_count"),
@@ -61,7 +74,7 @@ function voteOf(row: Row): Recorded<VoteRow> {
     kind: "vote",
     txId: txIdOf(row, "tx_id"),
     nodeId: unwrap(parseNodeId(row["node_id"])),
-    peerId: peerOf(row),
+    peerId: peerIdOf(row, "peer_id"),
     epoch: epochOf(row, "epoch"),
     value: valueOf(row, "value"),
     signature: bytesOf(row, "signature"),
@@ -75,8 +88,8 @@ function violationOf(row: Row): Recorded<ViolationRow> {
   return {
     kind: "violation",
     txId: txIdOf(row, "tx_id"),
-    peerId: peerOf(row),
-    nodeId: nodeOf(row),
+    peerId: peerIdOf(row, "peer_id"),
+    nodeId: nodeIdOrNull(row, "node_id"),
     type: oneOf(row, "violation_type", [
       "DOUBLE_VOTING",
       "MINORITY_VOTE",
@@ -86,6 +99,7 @@ function violationOf(row: Row): Recorded<ViolationRow> {
     grade: oneOf(row, "grade", ["PROOF", "OPINION"]),
     evidenceJson: JSON.stringify(row["evidence_json"]),
     detectedAtMs: timeMsOf(row, "detected_at"),
+    borneOut: booleanOf(row, "borne_out"),
     revision: bigintOf(row, "revision"),
   };
 }
@@ -93,11 +107,12 @@ function violationOf(row: Row): Recorded<ViolationRow> {
 function banOf(row: Row): Recorded<BanRow> {
   return {
     kind: "ban",
-    peerId: peerOf(row),
-    nodeId: nodeOf(row),
+    peerId: peerIdOf(row, "peer_id"),
+    nodeId: nodeIdOrNull(row, "node_id"),
     reason: textOf(row, "reason"),
     grade: oneOf(row, "grade", ["PROOF", "OPINION"]),
     bannedAtMs: timeMsOf(row, "banned_at"),
+    evidenceJson: JSON.stringify(row["evidence_json"]),
     revision: bigintOf(row, "revision"),
   };
 }
@@ -116,17 +131,30 @@ function transactionOf(row: Row): Recorded<TransactionRow> {
   };
 }
 
-function peerOf(row: Row): PeerId {
-  return unwrap(parsePeerId(row["peer_id"]));
+function liftOf(row: Row): Recorded<LiftRow> {
+  return {
+    kind: "lift",
+    liftKind: oneOf(row, "kind", ["OPERATOR", "UNPROVEN"]),
+    peerId: peerIdOf(row, "peer_id"),
+    nodeId: nodeIdOrNull(row, "node_id"),
+    by: textOf(row, "lifted_by"),
+    reason: textOf(row, "reason"),
+    liftedAtMs: timeMsOf(row, "lifted_at"),
+    banReason:
+      row["ban_reason"] === null
+        ? null
+        : oneOf(row, "ban_reason", [
+            "DOUBLE_VOTING",
+            "MINORITY_VOTE",
+            "INVALID_SIGNATURE",
+            "SILENT_FAILURE",
+            "LOW_REPUTATION",
+          ]),
+    revision: bigintOf(row, "revision"),
+  };
 }
 
-function nodeOf(row: Row): NodeId | null {
-  return row["node_id"] === null ? null : unwrap(parseNodeId(row["node_id"]));
-}
-
-function oneOf<const T extends string>(row: Row, column: string, allowed: readonly T[]): T {
-  const text = textOf(row, column);
-  const found = allowed.find((each) => each === text);
-  if (found === undefined) throw new Error(`${column} holds ${text}`);
-  return found;
+function receiptRowOf(row: Row): Recorded<ReceiptRow> {
+  const receipt = unwrap(receiptFromJson(row["receipt"]));
+  return { kind: "receipt", receipt, revision: bigintOf(row, "revision") };
 }

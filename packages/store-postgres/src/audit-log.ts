@@ -3,6 +3,8 @@ import type {
   AuditBatch,
   AuditLog,
   BanRow,
+  LiftRow,
+  ReceiptRow,
   TransactionRow,
   ViolationRow,
   VoteRow,
@@ -11,10 +13,13 @@ import { StoreError } from "@quorate/ports";
 import type { Pool } from "pg";
 
 import { upsertBans } from "./audit/bans.ts";
+import { insertLifts } from "./audit/lifts.ts";
 import { lockPosition, movePosition, readPosition } from "./audit/position.ts";
+import { insertReceipts, readReceipts } from "./audit/receipts.ts";
+import { foldReputations, readReputations } from "./audit/reputations.ts";
 import type { Revised } from "./audit/revised.ts";
 import { upsertTransactions } from "./audit/transactions.ts";
-import { insertViolations } from "./audit/violations.ts";
+import { insertViolations, readViolationsOf } from "./audit/violations.ts";
 import { insertVotes } from "./audit/votes.ts";
 import { type Queries, withSession } from "./session.ts";
 
@@ -33,6 +38,11 @@ export function createAuditLog(pool: Pool): AuditLog {
       withSession(pool, options, (session) =>
         session.transaction((tx) => appendIn(tx, expected, batch)),
       ),
+    reputations: (options = {}) => withSession(pool, options, readReputations),
+    violationsOf: (peerId, limit, options = {}) =>
+      withSession(pool, options, (session) => readViolationsOf(session, peerId, limit)),
+    receipts: (page, options = {}) =>
+      withSession(pool, options, (session) => readReceipts(session, page)),
   };
 }
 
@@ -45,10 +55,13 @@ async function appendIn(
   if ((await lockPosition(tx)) !== expected) return "stale";
   const kinds = byKind(batch);
   await insertVotes(tx, kinds.votes);
-  await insertViolations(tx, kinds.violations);
-  // After the violations: a ban is the last word on a score.
-  await upsertBans(tx, kinds.bans);
-  await upsertTransactions(tx, kinds.transactions);
+  const violations = await insertViolations(tx, kinds.violations);
+  const lifts = await insertLifts(tx, kinds.lifts);
+  const bans = await upsertBans(tx, kinds.bans);
+  const decided = await upsertTransactions(tx, kinds.transactions);
+  // After all of them: it is a fold of what was new in them.
+  await foldReputations(tx, { violations, lifts, bans, decided });
+  await insertReceipts(tx, kinds.receipts);
   await movePosition(tx, batch.revision);
   return "appended";
 }
@@ -68,11 +81,20 @@ interface Kinds {
   readonly votes: Revised<VoteRow>[];
   readonly violations: Revised<ViolationRow>[];
   readonly bans: Revised<BanRow>[];
+  readonly lifts: Revised<LiftRow>[];
+  readonly receipts: Revised<ReceiptRow>[];
   readonly transactions: Revised<TransactionRow>[];
 }
 
 function byKind({ rows }: AuditBatch): Kinds {
-  const kinds: Kinds = { votes: [], violations: [], bans: [], transactions: [] };
+  const kinds: Kinds = {
+    votes: [],
+    violations: [],
+    bans: [],
+    lifts: [],
+    receipts: [],
+    transactions: [],
+  };
   for (const row of rows) {
     switch (row.kind) {
       case "vote":
@@ -83,6 +105,12 @@ function byKind({ rows }: AuditBatch): Kinds {
         break;
       case "ban":
         kinds.bans.push(row);
+        break;
+      case "lift":
+        kinds.lifts.push(row);
+        break;
+      case "receipt":
+        kinds.receipts.push(row);
         break;
       case "transaction":
         kinds.transactions.push(row);

@@ -36,6 +36,11 @@ const FIXTURE = `
   INSERT INTO tombstone (tx_id, value) VALUES ('tx-a', 7);
   INSERT INTO submission (tx_id, key, value, trustee_epoch, decision_revision, chain_id)
     VALUES ('tx-a', ${HASH}, 7, 1, 1, 1);
+  INSERT INTO ban_lifts (peer_id, kind, lifted_by, reason, lifted_at, revision)
+    VALUES ('peer', 'OPERATOR', 'ada', 'why', now(), 2);
+  INSERT INTO discard_receipts
+    (node_id, run_started_at_ms, sequence, issued_at, reason, count, receipt, revision)
+    VALUES ('node-a', 1, 0, now(), 'quota', 1, '{}', 2);
   INSERT INTO byzantine_violations (peer_id, tx_id, violation_type, grade, evidence_json, revision)
     VALUES ('peer', 'tx-a', 'DOUBLE_VOTING', 'PROOF', '{}', 1);
   INSERT INTO vote_history (tx_id, node_id, peer_id, epoch, value, signature, proof, issued_at, revision)
@@ -169,6 +174,12 @@ describe("what is refused", () => {
     ["evidence is never deleted", "DELETE FROM byzantine_violations", "QU002"],
     ["evidence is never rewritten", "UPDATE byzantine_violations SET peer_id = 'x'", "QU002"],
     ["evidence is never truncated", "TRUNCATE byzantine_violations", "QU002"],
+    ["a lift is never deleted", "DELETE FROM ban_lifts", "QU002"],
+    ["a lift is never rewritten", "UPDATE ban_lifts SET lifted_by = 'x'", "QU002"],
+    ["lifts are never truncated", "TRUNCATE ban_lifts", "QU002"],
+    ["a receipt is never deleted", "DELETE FROM discard_receipts", "QU002"],
+    ["a receipt is never rewritten", "UPDATE discard_receipts SET count = 2", "QU002"],
+    ["receipts are never truncated", "TRUNCATE discard_receipts", "QU002"],
     ["a recorded vote is never rewritten", "UPDATE vote_history SET value = 8", "QU002"],
     ["a sender is never deleted", "DELETE FROM sender", "QU002"],
     ["an epoch never goes down", "UPDATE sender SET epoch = 2", "QU001"],

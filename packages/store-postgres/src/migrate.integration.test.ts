@@ -11,7 +11,7 @@ import { schemaSnapshot } from "./schema-snapshot.ts";
 import { createSubmissionStore } from "./submission-store.ts";
 import { silentLogger, startTestServer, type TestServer } from "./testing/database.ts";
 
-const ALL = ["0001_submission", "0002_history", "0003_views"];
+const ALL = ["0001_submission", "0002_history", "0003_views", "0004_reputation"];
 
 let server: TestServer<PostgresServer>;
 beforeAll(async () => {
@@ -51,9 +51,49 @@ async function withMigration<T>(
 test("the first run applies all in order, the second nothing, and later only what is new", async () => {
   expect(await run("steps")).toEqual(ALL);
   expect(await run("steps")).toEqual([]);
-  await withMigration("0004_more.sql", "CREATE TABLE more (id bigint)", async (directory) => {
-    expect(await run("steps", directory)).toEqual(["0004_more"]);
+  await withMigration("0005_more.sql", "CREATE TABLE more (id bigint)", async (directory) => {
+    expect(await run("steps", directory)).toEqual(["0005_more"]);
   });
+});
+
+test("scores, bans and decisions of a database from before 0004 are taken over", async () => {
+  const older = await mkdtemp(join(tmpdir(), "quorate-sql-"));
+  const pool = server.pool("older");
+  try {
+    await cp(MIGRATIONS_DIRECTORY, older, { recursive: true });
+    await rm(join(older, "0004_reputation.sql"));
+    expect(await run("older", older)).toEqual(ALL.slice(0, 3));
+    await pool.query(`
+      INSERT INTO byzantine_violations (peer_id, tx_id, violation_type, grade, evidence_json, revision)
+        VALUES ('bad', 'tx-a', 'DOUBLE_VOTING', 'PROOF', '{"n": 1}', 1);
+      INSERT INTO banned_peers (peer_id, reason, grade, banned_at, revision)
+        VALUES ('bad', 'DOUBLE_VOTING', 'PROOF', now(), 1), ('odd', 'SILENT_FAILURE', 'OPINION', now(), 1);
+      INSERT INTO node_reputation (peer_id, reputation_score)
+        VALUES ('bad', 0.0), ('good', 1.0), ('slow', 0.75);
+      INSERT INTO transaction_history (tx_id, status, epoch, opened_at, record, revision)
+        VALUES ('tx-a', 'CONFIRMED', 1, now(), '{}', 7), ('tx-b', 'COLLECTING', 1, now(), '{}', 8)`);
+    expect(await run("older")).toEqual(["0004_reputation"]);
+    const reputations = await pool.query(
+      "SELECT peer_id, penalty, proven, penalty_at > 'epoch' AS dated FROM node_reputation ORDER BY 1",
+    );
+    expect(reputations.rows).toEqual([
+      { peer_id: "bad", penalty: 1, proven: true, dated: true },
+      { peer_id: "good", penalty: 0, proven: false, dated: false },
+      { peer_id: "slow", penalty: 0.25, proven: false, dated: true },
+    ]);
+    const bans = await pool.query("SELECT peer_id, evidence_json FROM banned_peers ORDER BY 1");
+    expect(bans.rows).toEqual([
+      { peer_id: "bad", evidence_json: { n: 1 } },
+      { peer_id: "odd", evidence_json: null },
+    ]);
+    const decided = await pool.query(
+      "SELECT decided_revision FROM transaction_history ORDER BY tx_id",
+    );
+    expect(decided.rows).toEqual([{ decided_revision: 7n }, { decided_revision: null }]);
+  } finally {
+    await pool.end();
+    await rm(older, { recursive: true, force: true });
+  }
 });
 
 test("of processes that migrate at once one does the work and all succeed", async () => {
@@ -83,7 +123,7 @@ test("schemas in one database know nothing of each other", async () => {
 
 test("a migration that fails leaves nothing of its run behind", async () => {
   await withMigration(
-    "0004_bad.sql",
+    "0005_bad.sql",
     "CREATE TABLE t (id bigint); SELECT 1 / 0",
     async (directory) => {
       const error: unknown = await run("broken", directory).catch((reason: unknown) => reason);

@@ -2,7 +2,11 @@ import {
   bytesToHex,
   type Epoch,
   hexToBytes,
+  type NodeId,
+  type PeerId,
   parseEpoch,
+  parseNodeId,
+  parsePeerId,
   parseTxId,
   parseValue,
   type Result,
@@ -81,6 +85,21 @@ export function txIdOf(row: Row, column: string): TxId {
   return parsed(parseTxId(row[column]), column, "a transaction id");
 }
 
+export function peerIdOf(row: Row, column: string): PeerId {
+  return parsed(parsePeerId(row[column]), column, "a peer id");
+}
+
+export function nodeIdOrNull(row: Row, column: string): NodeId | null {
+  return row[column] === null ? null : parsed(parseNodeId(row[column]), column, "a node id");
+}
+
+export function oneOf<const T extends string>(row: Row, column: string, words: readonly T[]): T {
+  const text = textOf(row, column);
+  const found = words.find((word) => word === text);
+  if (found === undefined) throw corrupt(column, words.join(" or "), text);
+  return found;
+}
+
 export function valueOf(row: Row, column: string): Value {
   return parsed(parseValue(row[column]), column, "a u64");
 }
@@ -99,7 +118,24 @@ export function bytesOfHex(hex: string): Uint8Array {
   return hexToBytes(hex.slice(2));
 }
 
-/** A time as a timestamptz parameter. pg would write a Date in the process's own time zone. */
+// What is projected comes from etcd, where any trustee can write. A single value that PostgreSQL
+// refuses would stop history for good, so what it can't hold is put into the nearest form that it can.
+
+const TIME_MS_MAX = Date.parse("9999-12-31T23:59:59.999Z");
+
+/** A time as a timestamptz parameter. pg would write a Date in the process's own time zone. Years after 9999 have no such text. */
 export function timeParameter(ms: number): string {
-  return new Date(ms).toISOString();
+  return new Date(Math.min(ms, TIME_MS_MAX)).toISOString();
+}
+
+/** Text without NUL, which PostgreSQL's text can't hold. */
+export function textParameter(text: string): string {
+  return text.replaceAll("\0", "\uFFFD");
+}
+
+/** What JSON.stringify made, without NUL and unpaired surrogates, which jsonb can't hold. */
+export function jsonParameter(json: string): string {
+  return json.replace(/\\(?:u([0-9a-f]{4})|.)/g, (escape, code: string | undefined) =>
+    code !== undefined && /^(?:0000|d[89a-f]..)$/.test(code) ? "\\ufffd" : escape,
+  );
 }

@@ -1,19 +1,36 @@
-import { assertNever, type PeerId, type TxId } from "@quorate/core";
+import {
+  assertNever,
+  LIMITS,
+  type NodeId,
+  type PeerId,
+  type ReputationEvent,
+  type ReputationState,
+  reputationAfter,
+  SPOTLESS,
+  scoreAt,
+  type TxId,
+} from "@quorate/core";
 import {
   type AbortOptions,
   type AuditBatch,
   type AuditLog,
   type AuditRow,
   type BanRow,
+  type LiftRow,
+  type ReceiptRow,
+  type ReceiptsPage,
+  type ReputationRow,
   StoreError,
   type TransactionRow,
   type ViolationRow,
+  type ViolationSummary,
   type VoteRow,
 } from "@quorate/ports";
 
 /** What the projection holds of one peer. @see spec §7.3 node_reputation */
 export interface ReputationRecord {
   readonly peerId: PeerId;
+  /** The score as it was at the last penalty. */
   readonly score: number;
   readonly totalVotes: number;
   readonly violationsCount: number;
@@ -27,7 +44,10 @@ export type Recorded<R extends AuditRow> = R & { readonly revision: bigint };
 export interface AuditRecords {
   readonly votes: readonly Recorded<VoteRow>[];
   readonly violations: readonly Recorded<ViolationRow>[];
+  /** Bans that stand. */
   readonly bans: readonly Recorded<BanRow>[];
+  readonly lifts: readonly Recorded<LiftRow>[];
+  readonly receipts: readonly Recorded<ReceiptRow>[];
   readonly transactions: readonly Recorded<TransactionRow>[];
   readonly reputations: readonly ReputationRecord[];
 }
@@ -44,12 +64,14 @@ export interface MemoryAuditLogOptions {
   };
 }
 
-/** Kind by kind, as the projection in PostgreSQL works; a ban is the last word on a score. */
+/** Within one revision, as the projection in PostgreSQL works. */
 const ORDER: Readonly<Record<AuditRow["kind"], number>> = {
   vote: 0,
   violation: 1,
-  ban: 2,
-  transaction: 3,
+  lift: 2,
+  ban: 3,
+  transaction: 4,
+  receipt: 5,
 };
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
@@ -64,8 +86,11 @@ class Memory implements MemoryAuditLog {
   readonly #votes = new Map<string, Recorded<VoteRow>>();
   readonly #violations = new Map<string, Recorded<ViolationRow>>();
   readonly #bans = new Map<PeerId, Recorded<BanRow>>();
+  readonly #lifts = new Map<string, Recorded<LiftRow>>();
+  readonly #receipts = new Map<string, Recorded<ReceiptRow>>();
   readonly #transactions = new Map<TxId, Recorded<TransactionRow>>();
-  readonly #reputations = new Map<PeerId, Mutable<ReputationRecord>>();
+  readonly #decided = new Set<TxId>();
+  readonly #reputations = new Map<PeerId, Mutable<ReputationRow>>();
   #position: bigint | null = null;
 
   constructor(options: MemoryAuditLogOptions) {
@@ -93,12 +118,49 @@ class Memory implements MemoryAuditLog {
     }
     if (this.#position !== expected) return "stale";
     const rows = batch.rows.toSorted(
-      (a, b) => ORDER[a.kind] - ORDER[b.kind] || Number(a.revision - b.revision),
+      (a, b) => Number(a.revision - b.revision) || ORDER[a.kind] - ORDER[b.kind],
     );
     for (const row of rows) this.#record(row);
     this.#position = batch.revision;
     this.#options.faults?.after?.("append");
     return "appended";
+  }
+
+  async reputations({ signal }: AbortOptions = {}): Promise<readonly ReputationRow[]> {
+    signal?.throwIfAborted();
+    this.#options.faults?.before?.("reputations");
+    return [...this.#reputations.values()]
+      .map((row) => ({ ...row }))
+      .sort((a, b) => scoreOf(a) - scoreOf(b))
+      .slice(0, LIMITS.reputationsMax)
+      .sort((a, b) => (a.peerId < b.peerId ? -1 : 1));
+  }
+
+  async violationsOf(
+    peerId: PeerId,
+    limit: number,
+    { signal }: AbortOptions = {},
+  ): Promise<readonly ViolationSummary[]> {
+    signal?.throwIfAborted();
+    this.#options.faults?.before?.("violationsOf");
+    return [...this.#violations.values()]
+      .filter((row) => row.peerId === peerId && row.borneOut)
+      .reverse()
+      .slice(0, limit)
+      .map(({ txId, type, detectedAtMs }) => ({ txId, type, detectedAtMs }));
+  }
+
+  async receipts(
+    page: { readonly before: string | null; readonly limit: number },
+    { signal }: AbortOptions = {},
+  ): Promise<ReceiptsPage> {
+    signal?.throwIfAborted();
+    this.#options.faults?.before?.("receipts");
+    const all = [...this.#receipts.values()].map(({ receipt }) => receipt);
+    const end = page.before === null ? all.length : Number(page.before);
+    const start = Math.max(0, end - page.limit);
+    const receipts = all.slice(start, end).reverse();
+    return { receipts, next: receipts.length === page.limit ? String(start) : null };
   }
 
   #record(row: AuditBatch["rows"][number]): void {
@@ -109,6 +171,10 @@ class Memory implements MemoryAuditLog {
         return this.#violation(row);
       case "ban":
         return this.#ban(row);
+      case "lift":
+        return this.#lift(row);
+      case "receipt":
+        return this.#receipt(row);
       case "transaction":
         return this.#transaction(row);
       default:
@@ -120,7 +186,7 @@ class Memory implements MemoryAuditLog {
     const key = `${row.txId}/${row.nodeId}`;
     if (this.#votes.has(key)) return;
     this.#votes.set(key, row);
-    const reputation = this.#reputation(row.peerId, row.issuedAtMs);
+    const reputation = this.#reputation(row.peerId, row.nodeId, row.issuedAtMs);
     reputation.totalVotes += 1;
     reputation.lastSeenMs = Math.max(reputation.lastSeenMs, row.issuedAtMs);
   }
@@ -129,32 +195,67 @@ class Memory implements MemoryAuditLog {
     const key = `${row.txId}/${row.peerId}/${row.type}`;
     if (this.#violations.has(key)) return;
     this.#violations.set(key, row);
-    const reputation = this.#reputation(row.peerId, row.detectedAtMs);
+    const reputation = this.#reputation(row.peerId, row.nodeId, row.detectedAtMs);
+    if (!row.borneOut) return;
     reputation.violationsCount += 1;
-    if (row.grade === "PROOF") reputation.score = 0;
-    else if (row.type === "MINORITY_VOTE") reputation.score *= 0.5;
-    else if (row.type === "SILENT_FAILURE") {
-      reputation.score = Math.max(0, reputation.score - 0.1);
-    }
+    fold(reputation, { kind: "violation", type: row.type, atMs: row.detectedAtMs });
   }
 
   #ban(row: Recorded<BanRow>): void {
     const old = this.#bans.get(row.peerId);
     if (old !== undefined && !replaces(row, old)) return;
+    const lifted = [...this.#lifts.values()].some(
+      ({ peerId, revision }) => peerId === row.peerId && revision >= row.revision,
+    );
+    if (lifted) return;
     this.#bans.set(row.peerId, row);
-    this.#reputation(row.peerId, row.bannedAtMs).score = 0;
+    fold(this.#reputation(row.peerId, row.nodeId, row.bannedAtMs), { kind: "ban" });
+  }
+
+  #lift(row: Recorded<LiftRow>): void {
+    const key = `${row.peerId}/${row.revision}`;
+    if (this.#lifts.has(key)) return;
+    this.#lifts.set(key, row);
+    this.#bans.delete(row.peerId);
+    const { liftKind, liftedAtMs: atMs } = row;
+    fold(this.#reputation(row.peerId, row.nodeId, atMs), { kind: "lift", liftKind, atMs });
+  }
+
+  #receipt(row: Recorded<ReceiptRow>): void {
+    const { nodeId, runStartedAtMs, sequence } = row.receipt;
+    const key = `${nodeId}/${runStartedAtMs}/${sequence}`;
+    if (!this.#receipts.has(key)) this.#receipts.set(key, row);
   }
 
   #transaction(row: Recorded<TransactionRow>): void {
     const old = this.#transactions.get(row.txId);
     if (old !== undefined && old.revision >= row.revision) return;
     this.#transactions.set(row.txId, row);
+    const isDecided = row.status === "SUBMITTED" || row.status === "CONFIRMED";
+    if (!isDecided || row.value === null || this.#decided.has(row.txId)) return;
+    this.#decided.add(row.txId);
+    for (const vote of this.#votes.values()) {
+      const reputation = this.#reputations.get(vote.peerId);
+      const counts = vote.txId === row.txId && vote.value === row.value;
+      if (reputation !== undefined && counts && vote.revision <= row.revision)
+        fold(reputation, { kind: "good-conduct" });
+    }
   }
 
-  #reputation(peerId: PeerId, firstSeenMs: number): Mutable<ReputationRecord> {
+  #reputation(peerId: PeerId, nodeId: NodeId | null, noticedAtMs: number): Mutable<ReputationRow> {
     const known = this.#reputations.get(peerId);
-    if (known !== undefined) return known;
-    const fresh = { peerId, score: 1, totalVotes: 0, violationsCount: 0, lastSeenMs: firstSeenMs };
+    if (known !== undefined) {
+      known.nodeId = nodeId ?? known.nodeId;
+      return known;
+    }
+    const fresh: Mutable<ReputationRow> = {
+      peerId,
+      nodeId,
+      state: SPOTLESS,
+      totalVotes: 0,
+      violationsCount: 0,
+      lastSeenMs: noticedAtMs,
+    };
     this.#reputations.set(peerId, fresh);
     return fresh;
   }
@@ -164,10 +265,27 @@ class Memory implements MemoryAuditLog {
       votes: [...this.#votes.values()],
       violations: [...this.#violations.values()],
       bans: [...this.#bans.values()],
+      lifts: [...this.#lifts.values()],
+      receipts: [...this.#receipts.values()],
       transactions: [...this.#transactions.values()],
-      reputations: [...this.#reputations.values()].map((row) => ({ ...row })),
+      reputations: [...this.#reputations.values()].map((row) => ({
+        peerId: row.peerId,
+        score: scoreOf(row),
+        totalVotes: row.totalVotes,
+        violationsCount: row.violationsCount,
+        lastSeenMs: row.lastSeenMs,
+      })),
     };
   }
+}
+
+function fold(reputation: Mutable<ReputationRow>, event: ReputationEvent): void {
+  reputation.state = reputationAfter(reputation.state, event);
+}
+
+/** As PostgreSQL's column has it. */
+function scoreOf({ state }: { readonly state: ReputationState }): number {
+  return scoreAt(state, state.penaltyAtMs);
 }
 
 /** A newer ban stands in for an older one, but an OPINION never for a PROOF. */

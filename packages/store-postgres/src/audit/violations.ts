@@ -1,68 +1,89 @@
-import type { ViolationRow } from "@quorate/ports";
+import type { ViolationType } from "@quorate/core";
+import type { ViolationRow, ViolationSummary } from "@quorate/ports";
 
-import { timeParameter } from "../row.ts";
+import {
+  bigintOf,
+  booleanOf,
+  jsonParameter,
+  oneOf,
+  type Row,
+  timeMsOf,
+  timeParameter,
+  txIdOf,
+} from "../row.ts";
 import type { Queries } from "../session.ts";
+import { type Noticed, noticedOf } from "./noticed.ts";
 import type { Revised } from "./revised.ts";
 
-// The rule, violation by violation in order of revision: PROOF sets the score to 0,
-// MINORITY_VOTE halves it, SILENT_FAILURE takes 0.1 from it but not below 0. All of
-// a peer's new violations are folded at once: halving and subtracting turn s into
-// factor * s - loss, where a loss is halved by every minority vote after it; and to
-// stop at 0 once, at the end, gives the same as to stop at each step, for once a
-// partial result is negative no later step can lift it above 0.
-const INSERT_VIOLATIONS = `
-  WITH added AS (
-    INSERT INTO byzantine_violations
-      (tx_id, peer_id, node_id, violation_type, grade, evidence_json, detected_at, revision)
-    SELECT tx_id, peer_id, node_id, violation_type, grade, evidence_json, detected_at, revision
-    FROM unnest(
-      $1::text[], $2::text[], $3::text[], $4::text[], $5::text[],
-      $6::jsonb[], $7::timestamptz[], $8::bigint[])
-      WITH ORDINALITY AS new (tx_id, peer_id, node_id, violation_type, grade,
-        evidence_json, detected_at, revision, position)
-    ORDER BY revision, position
-    ON CONFLICT (tx_id, peer_id, violation_type) DO NOTHING
-    RETURNING id, peer_id, node_id, violation_type, grade, detected_at, revision
-  ), ranked AS (
-    SELECT *, count(*) FILTER (WHERE violation_type = 'MINORITY_VOTE') OVER (
-      PARTITION BY peer_id ORDER BY revision DESC, id DESC
-      ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS halvings_after
-    FROM added
-  ), per_peer AS (
-    SELECT
-      peer_id,
-      max(node_id) AS node_id,
-      count(*) AS violations,
-      min(detected_at) AS noticed_at,
-      CASE WHEN bool_or(grade = 'PROOF') THEN 0.0
-        ELSE power(0.5, count(*) FILTER (WHERE violation_type = 'MINORITY_VOTE')) END AS factor,
-      COALESCE(sum(0.1 * power(0.5, halvings_after))
-        FILTER (WHERE violation_type = 'SILENT_FAILURE'), 0.0) AS loss
-    FROM ranked GROUP BY peer_id ORDER BY peer_id
-  )
-  INSERT INTO node_reputation AS r
-    (peer_id, node_id, reputation_score, violations_count, last_seen)
-  SELECT peer_id, node_id, GREATEST(0.0, factor - loss), violations, noticed_at FROM per_peer
-  ON CONFLICT (peer_id) DO UPDATE SET
-    node_id = COALESCE(excluded.node_id, r.node_id),
-    violations_count = r.violations_count + excluded.violations_count,
-    reputation_score = (
-      SELECT GREATEST(0.0, p.factor * r.reputation_score - p.loss)
-      FROM per_peer p WHERE p.peer_id = r.peer_id)`;
+const TYPES: readonly ViolationType[] = [
+  "DOUBLE_VOTING",
+  "MINORITY_VOTE",
+  "INVALID_SIGNATURE",
+  "SILENT_FAILURE",
+];
 
+const INSERT_VIOLATIONS = `
+  INSERT INTO byzantine_violations
+    (tx_id, peer_id, node_id, violation_type, grade, evidence_json, detected_at, borne_out, revision)
+  SELECT tx_id, peer_id, node_id, violation_type, grade, evidence_json, detected_at, borne_out, revision
+  FROM unnest(
+    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[],
+    $6::jsonb[], $7::timestamptz[], $8::boolean[], $9::bigint[])
+    WITH ORDINALITY AS new (tx_id, peer_id, node_id, violation_type, grade,
+      evidence_json, detected_at, borne_out, revision, position)
+  ORDER BY revision, position
+  ON CONFLICT (tx_id, peer_id, violation_type) DO NOTHING
+  RETURNING peer_id, node_id, violation_type, detected_at AS noticed_at, borne_out, revision`;
+
+const OF_PEER = `
+  SELECT tx_id, violation_type, detected_at FROM byzantine_violations
+  WHERE peer_id = $1 AND borne_out
+  ORDER BY revision DESC, id DESC LIMIT $2`;
+
+export interface NewViolation extends Noticed {
+  readonly type: ViolationType;
+  readonly borneOut: boolean;
+  readonly revision: bigint;
+}
+
+/** @returns the ones that were not there before, in order of revision. */
 export async function insertViolations(
   tx: Queries,
   rows: readonly Revised<ViolationRow>[],
-): Promise<void> {
-  if (rows.length === 0) return;
-  await tx.query("recording violations", INSERT_VIOLATIONS, [
+): Promise<readonly NewViolation[]> {
+  if (rows.length === 0) return [];
+  const recorded = await tx.query("recording violations", INSERT_VIOLATIONS, [
     rows.map(({ txId }) => txId),
     rows.map(({ peerId }) => peerId),
     rows.map(({ nodeId }) => nodeId),
     rows.map(({ type }) => type),
     rows.map(({ grade }) => grade),
-    rows.map(({ evidenceJson }) => evidenceJson),
+    rows.map(({ evidenceJson }) => jsonParameter(evidenceJson)),
     rows.map(({ detectedAtMs }) => timeParameter(detectedAtMs)),
+    rows.map(({ borneOut }) => borneOut),
     rows.map(({ revision }) => revision),
   ]);
+  return recorded.map((row) => ({
+    ...noticedOf(row),
+    type: typeOf(row),
+    borneOut: booleanOf(row, "borne_out"),
+    revision: bigintOf(row, "revision"),
+  }));
+}
+
+export async function readViolationsOf(
+  queries: Queries,
+  peerId: string,
+  limit: number,
+): Promise<readonly ViolationSummary[]> {
+  const rows = await queries.query("reading a peer's violations", OF_PEER, [peerId, limit]);
+  return rows.map((row) => ({
+    txId: txIdOf(row, "tx_id"),
+    type: typeOf(row),
+    detectedAtMs: timeMsOf(row, "detected_at"),
+  }));
+}
+
+function typeOf(row: Row): ViolationType {
+  return oneOf(row, "violation_type", TYPES);
 }

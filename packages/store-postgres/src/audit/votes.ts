@@ -1,6 +1,6 @@
 import type { VoteRow } from "@quorate/ports";
 
-import { timeParameter } from "../row.ts";
+import { jsonParameter, timeParameter } from "../row.ts";
 import type { Queries } from "../session.ts";
 import type { Revised } from "./revised.ts";
 
@@ -35,7 +35,7 @@ export async function insertVotes(tx: Queries, rows: readonly Revised<VoteRow>[]
     rows.map(({ epoch }) => epoch),
     rows.map(({ value }) => value),
     rows.map(({ signature }) => signature),
-    rows.map(({ proofJson }) => proofJson),
+    rows.map(({ proofJson }) => jsonParameter(proofJson)),
     rows.map(({ issuedAtMs }) => timeParameter(issuedAtMs)),
     rows.map(({ revision }) => revision),
   ]);

@@ -1,0 +1,61 @@
+import type { BanLift } from "@quorate/core";
+import type { LiftRow } from "@quorate/ports";
+
+import { bigintOf, oneOf, textParameter, timeParameter } from "../row.ts";
+import type { Queries } from "../session.ts";
+import { type Noticed, noticedOf } from "./noticed.ts";
+import type { Revised } from "./revised.ts";
+
+const KINDS: readonly BanLift["kind"][] = ["OPERATOR", "UNPROVEN"];
+
+// In order of revision. A lift's key in etcd is written once, so the revision names it.
+const INSERT_LIFTS = `
+  INSERT INTO ban_lifts
+    (peer_id, node_id, kind, lifted_by, reason, lifted_at, ban_reason, revision)
+  SELECT peer_id, node_id, kind, lifted_by, reason, lifted_at, ban_reason, revision
+  FROM unnest(
+    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[],
+    $6::timestamptz[], $7::text[], $8::bigint[])
+    WITH ORDINALITY AS new
+      (peer_id, node_id, kind, lifted_by, reason, lifted_at, ban_reason, revision, position)
+  ORDER BY revision, position
+  ON CONFLICT (peer_id, revision) DO NOTHING
+  RETURNING peer_id, node_id, kind, lifted_at AS noticed_at, revision`;
+
+const REMOVE_BANS = `
+  DELETE FROM banned_peers b
+  USING unnest($1::text[], $2::bigint[]) AS lifted (peer_id, revision)
+  WHERE b.peer_id = lifted.peer_id AND b.revision <= lifted.revision`;
+
+export interface NewLift extends Noticed {
+  readonly liftKind: BanLift["kind"];
+  readonly revision: bigint;
+}
+
+/** Records lifts, and takes the bans they end out of the present ones. @returns the new ones. */
+export async function insertLifts(
+  tx: Queries,
+  rows: readonly Revised<LiftRow>[],
+): Promise<readonly NewLift[]> {
+  if (rows.length === 0) return [];
+  const recorded = await tx.query("recording lifts", INSERT_LIFTS, [
+    rows.map(({ peerId }) => peerId),
+    rows.map(({ nodeId }) => nodeId),
+    rows.map(({ liftKind }) => liftKind),
+    rows.map(({ by }) => textParameter(by)),
+    rows.map(({ reason }) => textParameter(reason)),
+    rows.map(({ liftedAtMs }) => timeParameter(liftedAtMs)),
+    rows.map(({ banReason }) => banReason),
+    rows.map(({ revision }) => revision),
+  ]);
+  const lifts = recorded.map((row) => ({
+    ...noticedOf(row),
+    liftKind: oneOf(row, "kind", KINDS),
+    revision: bigintOf(row, "revision"),
+  }));
+  await tx.query("removing lifted bans", REMOVE_BANS, [
+    lifts.map(({ peerId }) => peerId),
+    lifts.map(({ revision }) => revision),
+  ]);
+  return lifts;
+}
