@@ -13,6 +13,8 @@ import {
 import type { CastOutcome, TrusteeNode } from "@quorate/engine";
 import type { TallyStore } from "@quorate/ports";
 import { errorBody, type OpsServer } from "@quorate/telemetry";
+import { addBanRoutes, type BanContext } from "./ban-routes.ts";
+import { addEvidenceRoutes, type EvidenceContext } from "./evidence-routes.ts";
 
 type App = OpsServer["app"];
 
@@ -23,7 +25,7 @@ const BATCH_BODY_BYTES_MAX = 65_536;
 /** The longest a GET with `wait` stays open, in ms. */
 const LONG_POLL_MS_MAX = 60_000;
 
-export interface RouteContext {
+export interface RouteContext extends BanContext, EvidenceContext {
   readonly node: TrusteeNode;
   readonly store: TallyStore;
   readonly clusterId: string;
@@ -75,15 +77,8 @@ export function addRoutes(app: App, context: RouteContext): void {
 
   app.get("/v1/status", () => statusJson(context));
 
-  app.get("/v1/bans", () => ({
-    bans: [...context.node.view.banRecords.values()].map((ban) => ({
-      peerId: ban.peerId,
-      nodeId: ban.nodeId,
-      reason: ban.reason,
-      grade: ban.grade,
-      bannedAt: isoTime(ban.bannedAtMs),
-    })),
-  }));
+  addBanRoutes(app, context);
+  addEvidenceRoutes(app, context);
 }
 
 /** What the answer would be if the vote had come alone. */
@@ -156,6 +151,12 @@ function answerOf(outcome: CastOutcome | null, txId: TxId): Answer {
       return refuse(409, "WRONG_EPOCH", `${txId} belongs to another epoch`);
     case "UNKNOWN_TRUSTEE":
       return refuse(403, "NOT_A_TRUSTEE", "this node is not a trustee of the transaction's epoch");
+    case "RECORD_FORGED":
+      return refuse(
+        409,
+        "RECORD_FORGED",
+        `etcd holds a vote for ${txId} in this trustee's name that its key did not sign`,
+      );
     case "QUEUE_FULL":
       return refuse(503, "QUEUE_FULL", "too many votes wait to be recorded; try again later");
     case "JOURNAL_FAILED":
