@@ -118,6 +118,7 @@ describe("[rule 5] at the deadline", () => {
         config: { ...s.fold.config, profile: "strict" },
         bans: new Map(),
         silenceStreaks: new Map(),
+        verify: s.cluster.verify,
       },
     );
     expect(decision.writes?.violations).toHaveLength(1);

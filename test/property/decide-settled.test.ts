@@ -54,6 +54,7 @@ describe("[rule 6] votes that may not count", () => {
       config: s.fold.config,
       bans: new Map(),
       silenceStreaks: new Map(),
+      verify: s.cluster.verify,
     };
     const elsewhere = testCluster({ trustees: 5, threshold: 4, epoch: 2 });
     const larger = testCluster({ trustees: 6, threshold: 4 });
@@ -124,6 +125,7 @@ describe("[R6] quarantine-and-continue", () => {
         config: { ...s.fold.config, policy: "strict-abort" },
         bans: new Map(),
         silenceStreaks: new Map(),
+        verify: s.cluster.verify,
       },
     );
     expect(strictNow.writes?.status).toBe("THRESHOLD_REACHED");
@@ -254,7 +256,13 @@ describe("a snapshot that somebody forged", () => {
       decide(
         s.snapshot(),
         { votes: [], nowMs: 0, deadlinePassed: false },
-        { set, config: s.fold.config, bans: new Map(), silenceStreaks: new Map() },
+        {
+          set,
+          config: s.fold.config,
+          bans: new Map(),
+          silenceStreaks: new Map(),
+          verify: s.cluster.verify,
+        },
       ),
     ).toThrow("the set is the transaction's");
   });
@@ -283,6 +291,7 @@ describe("decide", () => {
           config: s.fold.config,
           bans: new Map(),
           silenceStreaks: new Map(),
+          verify: s.cluster.verify,
         },
       );
     expect(once()).toEqual(once());

@@ -3,6 +3,7 @@ import {
   type Decision,
   decideClaim,
   decideConfirm,
+  onlySet,
   type ProtocolConfig,
   type TxId,
   type TxSnapshot,
@@ -102,8 +103,8 @@ export class Scenario {
     return [...this.fold.bans.values()].every(
       (ban) =>
         ban.reason === "SILENT_FAILURE" ||
-        unwrap(verifyEvidence(ban.evidence, this.cluster.set, this.cluster.verify)).nodeId ===
-          ban.nodeId,
+        unwrap(verifyEvidence(ban.evidence, onlySet(this.cluster.set), this.cluster.verify))
+          .nodeId === ban.nodeId,
     );
   }
 

@@ -6,6 +6,7 @@ import {
   decideClaim,
   decideConfirm,
   isSettled,
+  onlySet,
   TX_STATUSES,
   type TxSnapshot,
   type Violation,
@@ -173,7 +174,7 @@ describe("the tally, over random histories of several transactions", () => {
           for (const violation of current.violations) {
             if (seen.has(violation)) continue;
             seen.add(violation);
-            const found = verifyEvidence(violation.evidence, set, verify);
+            const found = verifyEvidence(violation.evidence, onlySet(set), verify);
             expect(found.ok ? found.value.nodeId : violation.type).toBe(
               violation.type === "SILENT_FAILURE" ? "SILENT_FAILURE" : violation.nodeId,
             );
@@ -246,6 +247,7 @@ describe("the tally, over random histories of several transactions", () => {
             config: fold.config,
             bans: fold.banGrades(),
             silenceStreaks: fold.silenceStreaks,
+            verify: clusterOf(history.trustees, history.threshold).verify,
           },
         );
         if (isSettled(status)) expect(writes?.status ?? status).toBe(status);
