@@ -67,6 +67,42 @@ test("a transaction nobody voted on is null, not an error", async () => {
   ]);
 });
 
+test("evidence and bans are asked for under their ids, and nothing in an id leaves its place", async () => {
+  const { url, asked } = await answering(
+    200,
+    '{"evidence":[],"next":null,"bans":[],"id":"x","finding":null}\n',
+  );
+  const client = createNodeClient(url);
+  expect(await client.evidence()).toMatchObject({ evidence: [] });
+  await client.evidence({ after: "a/b=", limit: 5, tx: undefined, node: "n&m" });
+  const id = `tx:1/12D3KooW${"a".repeat(44)}/DOUBLE_VOTING`;
+  await client.evidenceOf(id);
+  const text = await client.evidenceFile(id);
+  expect(text).toBe('{"evidence":[],"next":null,"bans":[],"id":"x","finding":null}\n');
+  await client.bans();
+  await client.bans({ withLifts: true });
+  for (const other of ["../status", `../12D3KooW${"a".repeat(44)}/DOUBLE_VOTING`, `${id}/x`])
+    await expect(client.evidenceFile(other), other).rejects.toThrow(TypeError);
+  expect(asked).toEqual([
+    "GET /v1/evidence?",
+    "GET /v1/evidence?after=a%2Fb%3D&limit=5&node=n%26m",
+    `GET /v1/evidence/tx%3A1/12D3KooW${"a".repeat(44)}/DOUBLE_VOTING`,
+    `GET /v1/evidence/tx%3A1/12D3KooW${"a".repeat(44)}/DOUBLE_VOTING/file`,
+    "GET /v1/bans",
+    "GET /v1/bans?lifts=true",
+  ]);
+});
+
+test("a ban's end is asked for with its reason, and a refusal keeps its code", async () => {
+  const { url, asked } = await answering(
+    409,
+    '{"error":{"code":"BAN_PERMANENT","message":"it is proven"}}',
+  );
+  const lift = createNodeClient(url).liftBan("node-1", { reason: "why", operator: "ada" });
+  await expect(lift).rejects.toMatchObject({ code: "BAN_PERMANENT", message: "it is proven" });
+  expect(asked).toEqual(['POST /v1/bans/node-1/lift {"reason":"why","operator":"ada"}']);
+});
+
 test.each([
   [200, "<html>"],
   [200, "{}"],

@@ -1,4 +1,13 @@
-import type { ProtocolConfig, TxStatus, ViolationType } from "@quorate/core";
+import {
+  type BanReason,
+  type Evidence,
+  type EvidenceGrade,
+  type EvidenceVerdict,
+  type ProtocolConfig,
+  parseEvidenceId,
+  type TxStatus,
+  type ViolationType,
+} from "@quorate/core";
 import type { AbortOptions } from "@quorate/ports";
 
 /** What a node says about one transaction. */
@@ -70,6 +79,68 @@ export interface VoteReceipt {
   readonly status: TxStatus | null;
 }
 
+/** One recorded violation. */
+export interface EvidenceSummary {
+  /** `txId/peerId/TYPE`. */
+  readonly id: string;
+  readonly txId: string;
+  readonly peerId: string;
+  readonly nodeId: string | null;
+  readonly type: ViolationType;
+  readonly grade: EvidenceGrade;
+  readonly detectedAt: string;
+}
+
+/** A page of violations; it may be short or even empty: only `next: null` is the end. */
+export interface EvidencePage {
+  readonly evidence: readonly EvidenceSummary[];
+  readonly next: string | null;
+}
+
+/** One violation with its evidence as stored, and what it proves. */
+export interface EvidenceDetail extends EvidenceSummary {
+  /** Null when the evidence bears nothing out; `problem` then says why. */
+  readonly finding: string | null;
+  readonly problem: string | null;
+  readonly rule: string | null;
+  readonly trusteeSets: EvidenceVerdict["sets"];
+  readonly evidence: Evidence;
+}
+
+export interface EvidenceQuery {
+  readonly after?: string | undefined;
+  readonly limit?: number | undefined;
+  readonly tx?: string | undefined;
+  /** A node id or a peer id. */
+  readonly node?: string | undefined;
+}
+
+export interface BanView {
+  readonly peerId: string;
+  readonly nodeId: string | null;
+  readonly reason: BanReason;
+  readonly grade: EvidenceGrade;
+  readonly bannedAt: string;
+  /** Null for a ban that rests on no single violation. */
+  readonly evidenceId: string | null;
+}
+
+/** The end of a ban. */
+export interface LiftView {
+  readonly peerId: string;
+  readonly nodeId: string | null;
+  readonly banReason: BanReason | null;
+  readonly by: string;
+  readonly reason: string;
+  readonly liftedAt: string;
+}
+
+export interface BanList {
+  readonly bans: readonly BanView[];
+  /** Only when asked for. */
+  readonly lifts?: readonly (LiftView & { readonly kind: "OPERATOR" | "UNPROVEN" })[];
+}
+
 /** A node refused, or could not be asked. */
 export class NodeApiError extends Error {
   override readonly name = "NodeApiError";
@@ -103,6 +174,19 @@ export interface NodeClient {
     options?: AbortOptions & { readonly until?: readonly TxStatus[]; readonly timeoutMs?: number },
   ): Promise<TransactionView | null>;
   status(options?: AbortOptions): Promise<NodeStatus>;
+  /** A page of recorded violations. */
+  evidence(query?: EvidenceQuery, options?: AbortOptions): Promise<EvidencePage>;
+  /** One violation; rejects with EVIDENCE_UNKNOWN when it is not recorded. @param id `txId/peerId/TYPE` */
+  evidenceOf(id: string, options?: AbortOptions): Promise<EvidenceDetail>;
+  /** Its evidence file, byte for byte as the node signed it. Nothing of it has been checked. */
+  evidenceFile(id: string, options?: AbortOptions): Promise<string>;
+  bans(options?: AbortOptions & { readonly withLifts?: boolean }): Promise<BanList>;
+  /** Ends a ban by opinion. @param peer a peer id or a node id. Rejects with BAN_PERMANENT or NOT_BANNED. */
+  liftBan(
+    peer: string,
+    lift: { readonly reason: string; readonly operator: string },
+    options?: AbortOptions,
+  ): Promise<LiftView>;
 }
 
 /** How much longer than it asked for a call waits for its answer, in ms. */
@@ -141,14 +225,55 @@ export function createNodeClient(url: string): NodeClient {
         "trustees",
         "checks",
       ]),
+    evidence: async (query = {}, options = {}) => {
+      const parameters = new URLSearchParams();
+      for (const [name, value] of Object.entries(query))
+        if (value !== undefined) parameters.set(name, String(value));
+      const answer = await call(base, `/v1/evidence?${parameters.toString()}`, options);
+      return expectKeys<EvidencePage>(base, answer, ["evidence", "next"]);
+    },
+    evidenceOf: async (id, options = {}) =>
+      expectKeys<EvidenceDetail>(base, await call(base, `/v1/evidence/${pathOf(id)}`, options), [
+        "id",
+        "finding",
+        "evidence",
+      ]),
+    evidenceFile: async (id, options = {}) =>
+      (await exchange(base, `/v1/evidence/${pathOf(id)}/file`, options)).text,
+    bans: async ({ withLifts = false, ...options } = {}) =>
+      expectKeys<BanList>(
+        base,
+        await call(base, withLifts ? "/v1/bans?lifts=true" : "/v1/bans", options),
+        ["bans"],
+      ),
+    liftBan: async (peer, { reason, operator }, options = {}) => {
+      const path = `/v1/bans/${encodeURIComponent(peer)}/lift`;
+      const answer = await call(base, path, { ...options, body: { reason, operator } });
+      return expectKeys<LiftView>(base, answer, ["peerId", "liftedAt"]);
+    },
   };
 }
 
-async function call(
+/** @throws TypeError when it is no evidence id: a path could otherwise lead elsewhere. */
+function pathOf(id: string): string {
+  const parsed = parseEvidenceId(id);
+  if (!parsed.ok) throw new TypeError(parsed.error.message);
+  const { txId, peerId, type } = parsed.value;
+  return `${encodeURIComponent(txId)}/${peerId}/${type}`;
+}
+
+type CallOptions = AbortOptions & { readonly body?: object; readonly waitMs?: number };
+
+async function call(base: string, path: string, options: CallOptions): Promise<unknown> {
+  return (await exchange(base, path, options)).answer;
+}
+
+/** One request and its good answer, as text and as JSON. */
+async function exchange(
   base: string,
   path: string,
-  options: AbortOptions & { readonly body?: object; readonly waitMs?: number },
-): Promise<unknown> {
+  options: CallOptions,
+): Promise<{ readonly text: string; readonly answer: unknown }> {
   const timeout = AbortSignal.timeout(Math.ceil((options.waitMs ?? 0) + GRACE_MS));
   const { signal, body } = options;
   let response: Response;
@@ -172,7 +297,7 @@ async function call(
     });
   }
   const answer = parseJson(text);
-  if (response.ok && answer !== null) return answer;
+  if (response.ok && answer !== null) return { text, answer };
   throw refusalOf(base, response.status, answer);
 }
 
