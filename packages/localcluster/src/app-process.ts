@@ -12,13 +12,15 @@ export function startApp(parameters: {
   readonly name: string;
   readonly configFile: string;
   readonly logFile: string;
+  /** Added to its environment; fault tests name a fault point with it. */
+  readonly env?: Readonly<Record<string, string>> | undefined;
 }): Promise<LoggedProcess> {
   return spawnLogged({
     name: parameters.name,
     command: process.execPath,
     args: [...appCommand(parameters.app), "--config", parameters.configFile],
     logFile: parameters.logFile,
-    env: cleanEnvironment(),
+    env: { ...cleanEnvironment(), ...parameters.env },
   });
 }
 

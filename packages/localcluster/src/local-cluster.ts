@@ -20,6 +20,11 @@ import { initCluster } from "./init-cluster.ts";
 import type { LocalServers } from "./local-servers.ts";
 import { writeCluster } from "./write-cluster.ts";
 
+export interface StartOptions extends AbortOptions {
+  /** Added to its environment, for this run. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
 /** One app of the cluster, in a process of its own. */
 export interface LocalApp {
   readonly name: string;
@@ -31,7 +36,9 @@ export interface LocalApp {
   readonly pid: number | null;
   readonly running: boolean;
   /** Starts it if it does not run, and waits until it is ready. */
-  start(options?: AbortOptions): Promise<void>;
+  start(options?: StartOptions): Promise<void>;
+  /** Resolves when the process that runs now has ended, however; at once when none runs. */
+  ended(): Promise<void>;
   /** Ends it in good order. Idempotent. */
   stop(options?: AbortOptions): Promise<void>;
   /** SIGKILL, as a crash would look. Idempotent. */
@@ -207,7 +214,7 @@ function withContract(plan: ClusterPlan, contractAddress: EvmAddress): ClusterPl
 }
 
 interface Managed {
-  launch(): Promise<void>;
+  launch(env?: StartOptions["env"]): Promise<void>;
   awaitReady(options?: AbortOptions): Promise<void>;
 }
 
@@ -253,9 +260,12 @@ function managedApp(
     get running() {
       return current !== null && current.exit() === null;
     },
-    launch: async () => {
+    ended: async () => {
+      await current?.exited;
+    },
+    launch: async (env) => {
       if (self.running) return;
-      const started = await startApp({ app, name, configFile, logFile });
+      const started = await startApp({ app, name, configFile, logFile, env });
       current = started;
       wanted = true;
       void started.exited.then((exit) => {
@@ -267,7 +277,7 @@ function managedApp(
       await awaitReady(current, { name, url, timeoutMs: READY_TIMEOUT_MS }, options);
     },
     start: async (options) => {
-      await self.launch();
+      await self.launch(options?.env);
       await self.awaitReady(options);
     },
     stop: (options) => end("stop", options),

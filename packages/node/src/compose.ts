@@ -3,7 +3,7 @@ import { createEd25519, createVoteSigner } from "@quorate/crypto-sodium";
 import { TrusteeNode } from "@quorate/engine";
 import { createGossip } from "@quorate/network-libp2p";
 import type { AbortOptions, Lifecycle } from "@quorate/ports";
-import { type NodeSettings, pathBeside } from "@quorate/settings";
+import { faultPointFrom, type NodeSettings, pathBeside } from "@quorate/settings";
 import { createEtcdTallyStore } from "@quorate/store-etcd";
 import {
   createLogger,
@@ -16,7 +16,6 @@ import {
 } from "@quorate/telemetry";
 import { createAccusationJournal } from "./accusation-journal.ts";
 import { emptyAcceptQueue } from "./empty-accept-queue.ts";
-import { faultPointFrom } from "./fault-point.ts";
 import { readSeed } from "./read-seed.ts";
 import { addRoutes } from "./routes.ts";
 import { createVoteJournal } from "./vote-journal.ts";

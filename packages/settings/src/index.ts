@@ -1,4 +1,5 @@
 export { type AppCommand, type CommandLine, readCommandLine } from "./app-command.ts";
+export { faultPointFrom } from "./fault-point.ts";
 export {
   describeProblems,
   envNameOf,
