@@ -102,3 +102,18 @@ export function toBase58(bytes: Uint8Array): string {
   }
   return "1".repeat(zeros) + out;
 }
+
+/** Reads base58btc text; a character of another alphabet makes it null. @param text short, as for `toBase58`. */
+export function fromBase58(text: string): Uint8Array | null {
+  let zeros = 0;
+  while (zeros < text.length && text[zeros] === "1") zeros++;
+  let n = 0n;
+  for (const digit of text) {
+    const value = BASE58.indexOf(digit);
+    if (value < 0) return null;
+    n = n * 58n + BigInt(value);
+  }
+  const bytes: number[] = [];
+  for (; n > 0n; n /= 256n) bytes.push(Number(n % 256n));
+  return concatBytes(new Uint8Array(zeros), Uint8Array.from(bytes.reverse()));
+}

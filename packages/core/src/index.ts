@@ -2,6 +2,7 @@ export {
   bytesToHex,
   concatBytes,
   equalBytes,
+  fromBase58,
   fromBase64,
   hash,
   hexToBytes,
@@ -117,12 +118,14 @@ export {
   type TxWrites,
   type Violation,
 } from "./tally.ts";
+export { addTrustee, changeThreshold, removeTrustee } from "./trustee-change.ts";
 export {
   type FaultBounds,
   faultBounds,
   makeTrusteeSet,
   peerIdBytesOf,
   peerIdOf,
+  publicKeyOf,
   type Trustee,
   type TrusteeSet,
   thresholdProblems,

@@ -1,4 +1,4 @@
-import { concatBytes, toBase58 } from "./bytes.ts";
+import { concatBytes, equalBytes, fromBase58, toBase58 } from "./bytes.ts";
 import type { ClusterId, Epoch, EvmAddress, NodeId, PeerId } from "./ids.ts";
 import { parsePeerId } from "./ids.ts";
 import { LIMITS } from "./limits.ts";
@@ -30,6 +30,14 @@ const PEER_ID_PREFIX = Uint8Array.of(0x00, 0x24, 0x08, 0x01, 0x12, 0x20);
 /** The peer id that belongs to an Ed25519 public key. @param publicKey 32 bytes. */
 export function peerIdOf(publicKey: Uint8Array): PeerId {
   return unwrap(parsePeerId(toBase58(concatBytes(PEER_ID_PREFIX, publicKey))));
+}
+
+/** The Ed25519 public key (32 bytes) that lies inside a peer id; null when what lies there is none. */
+export function publicKeyOf(peerId: PeerId): Uint8Array | null {
+  const bytes = fromBase58(peerId);
+  const prefix = PEER_ID_PREFIX.length;
+  if (bytes?.length !== prefix + 32) return null;
+  return equalBytes(bytes.subarray(0, prefix), PEER_ID_PREFIX) ? bytes.slice(prefix) : null;
 }
 
 /** The peer id's multihash bytes, as gossip messages carry them. @param publicKey 32 bytes. */
