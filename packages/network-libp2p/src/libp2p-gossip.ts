@@ -61,6 +61,29 @@ export interface GossipDeps {
   readonly random?: Random | undefined;
 }
 
+export interface GossipMemory {
+  /** Peers whose addresses are remembered: `peersRememberedMax`, and the known ones. */
+  readonly peerStore: number;
+  /** Peers in the DHT's table: 64 buckets of 20. */
+  readonly routingTable: number;
+  /** Peers with a score: those connected, and `peersRememberedMax`. */
+  readonly scores: number;
+  /** Peers not to be grafted for a while: the same. */
+  readonly pruned: number;
+  /** Topics that others subscribe to: one. */
+  readonly topics: number;
+  /** Open streams: 128 inbound for a connection. */
+  readonly streams: number;
+  /** Allowances by forwarder and author: 20,000. */
+  readonly buckets: number;
+  /** Peers of whom any offence is remembered: `peersRememberedMax`. */
+  readonly conduct: number;
+  /** Inbound connections in handshake. */
+  readonly handshakes: number;
+  /** Connections with strangers: `strangersMax`. */
+  readonly strangers: number;
+}
+
 /** libp2p's connection manager counts a tag that begins so as a peer to keep. */
 const KEEP_TAG = "keep-alive-trustee";
 const KEEP_TAG_VALUE = 100;
@@ -293,6 +316,29 @@ export class Libp2pGossip implements Gossip {
         node.services.router.mesh.get(this.#topic)?.has(peer),
       ),
       subscribers: this.#subscribers(node),
+    };
+  }
+
+  /**
+   * Entries in everything that grows with the peers met; each has its bound, however many
+   * ids a swarm goes through.
+   */
+  memory(): GossipMemory {
+    const node = this.#node;
+    const router = node?.services.router;
+    const sizeOf = (maps: Iterable<{ readonly size: number }>): number =>
+      [...maps].reduce((sum, { size }) => sum + size, 0);
+    return {
+      peerStore: this.#peerData.size,
+      routingTable: node?.services.dht.routingTable.size ?? 0,
+      scores: router?.score.peerStats.size ?? 0,
+      pruned: sizeOf(router?.backoff.values() ?? []),
+      topics: router?.topics.size ?? 0,
+      streams: (node?.getConnections() ?? []).flatMap(({ streams }) => streams).length,
+      buckets: this.#forwarders.size,
+      conduct: this.#conduct.size,
+      handshakes: this.#door.pendingCount,
+      strangers: this.#shares.strangers,
     };
   }
 

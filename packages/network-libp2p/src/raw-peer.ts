@@ -21,6 +21,7 @@ const TOPIC = voteTopic(CLUSTER);
 const running = new Set<RawPeer>();
 
 export class RawPeer {
+  static readonly topic = TOPIC;
   readonly peerId: PeerId;
   readonly #key: PrivateKey;
   readonly #node: Libp2p;
@@ -68,14 +69,14 @@ export class RawPeer {
   }
 
   /** Connects and waits until the other side takes it for a gossip peer. */
-  async join(address: string): Promise<void> {
+  async join(address: string, timeoutMs?: number): Promise<void> {
     await this.dial(address);
-    await this.joined();
+    await this.joined(timeoutMs);
   }
 
   /** Waits until another peer has taken this one for a gossip peer. */
-  async joined(): Promise<void> {
-    const signal = deadline();
+  async joined(timeoutMs?: number): Promise<void> {
+    const signal = deadline(timeoutMs);
     signal.addEventListener("abort", () =>
       this.#heard.reject(new Error("never taken for a gossip peer")),
     );
@@ -91,6 +92,18 @@ export class RawPeer {
   /** Connections still open. */
   get connections(): number {
     return this.#node.getConnections().filter(({ status }) => status === "open").length;
+  }
+
+  /** Opens so many more gossip streams; says how many the other side kept. */
+  async openStreams(count: number): Promise<number> {
+    const [connection] = this.#node.getConnections();
+    if (connection === undefined) throw new Error("not connected");
+    const opened = await Promise.allSettled(
+      Array.from({ length: count }, () =>
+        connection.newStream(PROTOCOL, { maxOutboundStreams: count + 1 }),
+      ),
+    );
+    return opened.filter(({ status }) => status === "fulfilled").length;
   }
 
   /** A message signed by this peer, with these fields instead of the proper ones. */

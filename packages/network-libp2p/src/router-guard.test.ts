@@ -49,6 +49,7 @@ function guarded(rules: Rules = {}) {
   const inner = {
     mesh: new Map(),
     peers: { has: (peer: string) => !(rules.gone ?? []).some((one) => one === peer) },
+    topics: new Map(),
     backoff: new Map(),
     streamsOutbound: new Map(),
     score: {

@@ -11,6 +11,8 @@ import { fastMessageId, IWANT_IDS_MAX } from "./router-options.ts";
 export interface Router extends GossipSub {
   readonly mesh: ReadonlyMap<string, Set<string>>;
   readonly peers: ReadonlyMap<string, unknown>;
+  /** Subscribers by topic, as they said themselves. */
+  readonly topics: ReadonlyMap<string, unknown>;
   readonly streamsOutbound: ReadonlyMap<string, unknown>;
   /** By topic and peer, until when (ms since the Unix epoch) it must not be grafted. */
   readonly backoff: ReadonlyMap<string, Map<string, number>>;
@@ -256,6 +258,7 @@ function isRouter(router: GossipSub): router is Router & Internals {
     has(router, "mesh", "object") &&
     has(router, "streamsOutbound", "object") &&
     has(router, "peers", "object") &&
+    has(router, "topics", "object") &&
     has(router, "backoff", "object") &&
     has(router, "decodeRpc", "function") &&
     has(router, "pipePeerReadStream", "function") &&

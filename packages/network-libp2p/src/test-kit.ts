@@ -56,6 +56,13 @@ export function seedOf(number: number): Uint8Array {
   return new Uint8Array(32).fill(number);
 }
 
+/** A seed for one of very many peers. */
+export function seedOfSwarm(number: number): Uint8Array {
+  const seed = new Uint8Array(32).fill(255);
+  new DataView(seed.buffer).setUint32(0, number);
+  return seed;
+}
+
 export function addressOf(gossip: Libp2pGossip): string {
   const [address] = gossip.status().listening;
   if (address === undefined) throw new Error("the node listens nowhere");
