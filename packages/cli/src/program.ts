@@ -1,8 +1,10 @@
 import { Command, CommanderError } from "commander";
 import { addAppCommands, appInvocation, runAttached } from "./commands/app.ts";
+import { addBanCommands } from "./commands/bans.ts";
 import { addClusterCommands } from "./commands/cluster.ts";
 import { addDemoCommand } from "./commands/demo.ts";
 import { addDevCommands } from "./commands/dev.ts";
+import { addEvidenceCommands } from "./commands/evidence.ts";
 import { addQueryCommands } from "./commands/query.ts";
 import { addVoteCommand } from "./commands/vote.ts";
 import { type CommandContext, createContext } from "./context.ts";
@@ -40,6 +42,8 @@ Data goes to stdout, everything else to stderr. Exit code 0: done, 1: failed, 2:
   addDemoCommand(program, context);
   addVoteCommand(program, context);
   addQueryCommands(program, context);
+  addEvidenceCommands(program, context);
+  addBanCommands(program, context);
   addClusterCommands(program, context);
   addAppCommands(program);
   return program;
