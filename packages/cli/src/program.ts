@@ -6,6 +6,7 @@ import { addDemoCommand } from "./commands/demo.ts";
 import { addDevCommands } from "./commands/dev.ts";
 import { addEvidenceCommands } from "./commands/evidence.ts";
 import { addQueryCommands } from "./commands/query.ts";
+import { addReceiptsCommand } from "./commands/receipts.ts";
 import { addVoteCommand } from "./commands/vote.ts";
 import { type CommandContext, createContext } from "./context.ts";
 import { describeError, EXIT, exitCodeOf } from "./failure.ts";
@@ -42,6 +43,7 @@ Data goes to stdout, everything else to stderr. Exit code 0: done, 1: failed, 2:
   addDemoCommand(program, context);
   addVoteCommand(program, context);
   addQueryCommands(program, context);
+  addReceiptsCommand(program, context);
   addEvidenceCommands(program, context);
   addBanCommands(program, context);
   addClusterCommands(program, context);

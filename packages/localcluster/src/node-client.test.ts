@@ -124,3 +124,46 @@ test("a closed port is named, with the reason", async () => {
     retryable: true,
   });
 });
+
+test("receipts are asked for as they are wanted", async () => {
+  const list = { receipts: [], complete: true };
+  const { url, asked } = await answering(200, JSON.stringify(list));
+  const client = createNodeClient(url);
+  expect(await client.receipts()).toEqual(list);
+  await client.receipts({ limit: 5, tx: "a:b", reason: "quota", node: "trustee-1" });
+  expect(asked).toEqual([
+    "GET /v1/receipts?",
+    "GET /v1/receipts?limit=5&tx=a%3Ab&reason=quota&node=trustee-1",
+  ]);
+});
+
+test("the receipt of a refused vote comes with the error, if it can be one", async () => {
+  const peerId = `12D3KooW${"a".repeat(44)}`;
+  const receipt = {
+    clusterId: "c",
+    nodeId: "trustee-1",
+    peerId,
+    sequence: 1,
+    runStartedAtMs: 1,
+    issuedAtMs: 2,
+    reason: "already_voted",
+    count: 1,
+    firstAtMs: 2,
+    lastAtMs: 2,
+    messageHash: `${"A".repeat(43)}=`,
+    txId: "tx",
+    voter: "trustee-1",
+    author: peerId,
+    forwarder: null,
+    signature: `${"A".repeat(86)}==`,
+  };
+  const refused = { code: "ALREADY_VOTED", message: "voted 1" };
+  const first = await answering(409, JSON.stringify({ error: { ...refused, receipt } }));
+  await expect(createNodeClient(first.url).vote("tx", "7")).rejects.toMatchObject({ receipt });
+  server?.close();
+  for (const none of [null, undefined, {}, { ...receipt, count: 0 }]) {
+    const { url } = await answering(409, JSON.stringify({ error: { ...refused, receipt: none } }));
+    await expect(createNodeClient(url).vote("tx", "7")).rejects.toMatchObject({ receipt: null });
+    server?.close();
+  }
+});

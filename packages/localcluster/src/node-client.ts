@@ -5,6 +5,10 @@ import {
   type EvidenceVerdict,
   type ProtocolConfig,
   parseEvidenceId,
+  type Receipt,
+  type ReceiptJson,
+  type RefusalReason,
+  receiptFromJson,
   type TxStatus,
   type ViolationType,
 } from "@quorate/core";
@@ -141,6 +145,24 @@ export interface BanList {
   readonly lifts?: readonly (LiftView & { readonly kind: "OPERATOR" | "UNPROVEN" })[];
 }
 
+/** A node's signed word on what it refused, and whether a known trustee signed it. */
+export type ReceiptView = ReceiptJson & { readonly verified: boolean };
+
+export interface ReceiptList {
+  /** Newest first. */
+  readonly receipts: readonly ReceiptView[];
+  /** False when there may be more than were looked through, or etcd does not answer. */
+  readonly complete: boolean;
+}
+
+export interface ReceiptQuery {
+  readonly limit?: number | undefined;
+  readonly tx?: string | undefined;
+  readonly reason?: RefusalReason | undefined;
+  /** Who refused: a node id or a peer id. */
+  readonly node?: string | undefined;
+}
+
 /** A node refused, or could not be asked. */
 export class NodeApiError extends Error {
   override readonly name = "NodeApiError";
@@ -148,14 +170,21 @@ export class NodeApiError extends Error {
   readonly code: string;
   readonly httpStatus: number | null;
   readonly retryable: boolean;
+  /** The node's receipt for a refused vote. Nothing of it has been verified. */
+  readonly receipt: Receipt | null;
   constructor(
     code: string,
     message: string,
-    options: { readonly httpStatus?: number; readonly cause?: unknown } = {},
+    options: {
+      readonly httpStatus?: number;
+      readonly receipt?: Receipt | null;
+      readonly cause?: unknown;
+    } = {},
   ) {
     super(message, { cause: options.cause });
     this.code = code;
     this.httpStatus = options.httpStatus ?? null;
+    this.receipt = options.receipt ?? null;
     this.retryable = code === "UNREACHABLE" || options.httpStatus === 503;
   }
 }
@@ -187,6 +216,8 @@ export interface NodeClient {
     lift: { readonly reason: string; readonly operator: string },
     options?: AbortOptions,
   ): Promise<LiftView>;
+  /** What all nodes have refused in the last hour. */
+  receipts(query?: ReceiptQuery, options?: AbortOptions): Promise<ReceiptList>;
 }
 
 /** How much longer than it asked for a call waits for its answer, in ms. */
@@ -226,10 +257,7 @@ export function createNodeClient(url: string): NodeClient {
         "checks",
       ]),
     evidence: async (query = {}, options = {}) => {
-      const parameters = new URLSearchParams();
-      for (const [name, value] of Object.entries(query))
-        if (value !== undefined) parameters.set(name, String(value));
-      const answer = await call(base, `/v1/evidence?${parameters.toString()}`, options);
+      const answer = await call(base, `/v1/evidence?${parametersOf(query)}`, options);
       return expectKeys<EvidencePage>(base, answer, ["evidence", "next"]);
     },
     evidenceOf: async (id, options = {}) =>
@@ -251,7 +279,18 @@ export function createNodeClient(url: string): NodeClient {
       const answer = await call(base, path, { ...options, body: { reason, operator } });
       return expectKeys<LiftView>(base, answer, ["peerId", "liftedAt"]);
     },
+    receipts: async (query = {}, options = {}) => {
+      const answer = await call(base, `/v1/receipts?${parametersOf(query)}`, options);
+      return expectKeys<ReceiptList>(base, answer, ["receipts", "complete"]);
+    },
   };
+}
+
+function parametersOf(query: object): string {
+  const parameters = new URLSearchParams();
+  for (const [name, value] of Object.entries(query))
+    if (value !== undefined) parameters.set(name, String(value));
+  return parameters.toString();
 }
 
 /** @throws TypeError when it is no evidence id: a path could otherwise lead elsewhere. */
@@ -311,7 +350,11 @@ function refusalOf(base: string, httpStatus: number, answer: unknown): NodeApiEr
       `what answers at ${base} (HTTP ${httpStatus}) is not a Quorate node`,
       { httpStatus },
     );
-  return new NodeApiError(code, typeof message === "string" ? message : code, { httpStatus });
+  const receipt = receiptFromJson(isRecord(error) ? error["receipt"] : undefined);
+  return new NodeApiError(code, typeof message === "string" ? message : code, {
+    httpStatus,
+    receipt: receipt.ok ? receipt.value : null,
+  });
 }
 
 function parseJson(text: string): unknown {

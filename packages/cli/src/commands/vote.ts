@@ -1,8 +1,8 @@
 import { parseTxId, parseValue, TX_STATUSES, type TxStatus } from "@quorate/core";
 import {
   createNodeClient,
-  type NodeClient,
   NodeApiError,
+  type NodeClient,
   type TransactionView,
 } from "@quorate/localcluster/client";
 import type { Command } from "commander";
@@ -10,6 +10,7 @@ import { COMMAND } from "../command-name.ts";
 import type { CommandContext } from "../context.ts";
 import { CliError, EXIT, usageErrors } from "../failure.ts";
 import { httpUrl, nodeUrlFrom, wholeNumber } from "../options.ts";
+import { receiptLine } from "../render/receipts.ts";
 import { paintStatus, renderTransaction } from "../render/transaction.ts";
 import { jsonDocument, type Terminal } from "../terminal.ts";
 
@@ -67,6 +68,7 @@ async function vote(
     receipt = await client.vote(txId, value);
   } catch (error) {
     if (!(error instanceof NodeApiError) || error.code === "UNREACHABLE") throw error;
+    if (error.receipt !== null) terminal.note(receiptLine(error.receipt));
     throw new CliError(`the vote was refused (${error.code}) by ${client.url}: ${error.message}`, {
       cause: error,
     });
