@@ -121,6 +121,9 @@ export interface SubmitterMetrics {
   readonly queue: Gauge<"state">;
   readonly projectorRevision: Gauge;
   readonly projectorLag: Gauge;
+  readonly peerReputation: Gauge<"node">;
+  readonly reputationBans: Counter;
+  readonly reputationBansWithheld: Gauge;
 }
 
 export function submitterMetrics(factory: MetricsFactory): SubmitterMetrics {
@@ -168,6 +171,20 @@ export function submitterMetrics(factory: MetricsFactory): SubmitterMetrics {
     projectorLag: factory.gauge({
       name: "projector_lag_revisions",
       help: "etcd revisions that are not in PostgreSQL yet.",
+    }),
+    peerReputation: factory.gauge({
+      name: "peer_reputation",
+      help: "Score of each trustee, from 1 (spotless) to 0 (banned). Only the leading projector's process has it.",
+      labels: ["node"],
+    }),
+    reputationBans: factory.counter({
+      name: "reputation_bans_total",
+      help: "Trustees that this process banned for a low score.",
+      initial: [{}],
+    }),
+    reputationBansWithheld: factory.gauge({
+      name: "reputation_bans_withheld",
+      help: "Trustees below the bound that are not banned, because too many would be out: an outage or a forgery.",
     }),
   };
 }

@@ -6,8 +6,23 @@ export {
   submitterMetrics,
 } from "./catalogue.ts";
 export { DeadlineMonitor, type DeadlineOptions } from "./deadline-monitor.ts";
-export { Projector } from "./projector.ts";
+export { Projector, type ProjectorDependencies } from "./projector.ts";
+export {
+  ReceiptBook,
+  type ReceiptBookDependencies,
+  type ReceiptBookOptions,
+} from "./receipt-book.ts";
+export { RECEIPT_BOUNDS } from "./receipt-budget.ts";
+export type { Refusal } from "./refusal.ts";
+export {
+  describeMembership,
+  isDraining,
+  type Membership,
+  type Observer,
+  observersOf,
+} from "./membership.ts";
 export { rendezvousRank } from "./rendezvous.ts";
+export { ReputationKeeper, type ReputationKeeperDependencies } from "./reputation-keeper.ts";
 export { type ClaimsOptions, SubmissionClaims } from "./submission-claims.ts";
 export { FencedError, type SenderOptions, SubmissionSender } from "./submission-sender.ts";
 export {

@@ -1,16 +1,28 @@
-import { LIMITS } from "@quorate/core";
+import {
+  doubleVotingEvidence,
+  LIMITS,
+  makeTrusteeSet,
+  parseEpoch,
+  REPUTATION,
+  type Receipt,
+  toBase64,
+  unwrap,
+} from "@quorate/core";
+import type { StandaloneViolation } from "@quorate/ports";
 import {
   createMemoryAuditLog,
   type MemoryAuditLog,
   MemoryTallyStore,
   memoryLogger,
   memoryMetrics,
+  nodeAt,
   prng,
+  testCluster,
   vote,
 } from "@quorate/testkit";
 import { afterEach, expect, test } from "vitest";
 import { submitterMetrics } from "./catalogue.ts";
-import { Projector } from "./projector.ts";
+import { Projector, type ProjectorDependencies } from "./projector.ts";
 import { tx, World } from "./test-world.ts";
 
 let world: World;
@@ -21,7 +33,10 @@ afterEach(async () => {
   await world.close();
 });
 
-function start(audit: MemoryAuditLog): {
+function start(
+  audit: MemoryAuditLog,
+  options: Partial<Pick<ProjectorDependencies, "fault" | "logger">> = {},
+): {
   readonly projector: Projector;
   readonly ended: Promise<unknown>;
   stop(): Promise<void>;
@@ -34,6 +49,8 @@ function start(audit: MemoryAuditLog): {
     clock: world.clock,
     logger: memoryLogger(),
     metrics: submitterMetrics(memoryMetrics()),
+    verify: world.cluster.verify,
+    ...options,
   });
   const ended = projector.run({ signal: stop.signal }).then(
     () => null,
@@ -47,6 +64,44 @@ function start(audit: MemoryAuditLog): {
       await ended;
     },
   };
+}
+
+function receiptOf(sequence: number): Receipt {
+  const { nodeId, peerId } = nodeAt(world.cluster, 0);
+  return {
+    clusterId: world.cluster.set.clusterId,
+    nodeId,
+    peerId,
+    sequence,
+    runStartedAtMs: 1,
+    issuedAtMs: 2,
+    reason: "quota",
+    count: 1,
+    firstAtMs: 2,
+    lastAtMs: 2,
+    messageHash: toBase64(new Uint8Array(32)),
+    txId: null,
+    voter: null,
+    author: null,
+    forwarder: null,
+    signature: toBase64(new Uint8Array(64)),
+  };
+}
+
+/** A double vote by a trustee in one transaction, as a violation in that or another one. */
+function violationOf(
+  index: number,
+  txId: string,
+  votedTxId: string,
+  epoch = 1,
+): StandaloneViolation["violation"] {
+  const { nodeId, peerId } = nodeAt(world.cluster, index);
+  const cluster = testCluster({ trustees: 5, threshold: 4, epoch });
+  const [first, second] = [7, 8].map((value) => vote(cluster, index, votedTxId, value));
+  if (first === undefined || second === undefined) throw new Error("there are two votes");
+  const evidence = doubleVotingEvidence(first, second);
+  const type = "DOUBLE_VOTING";
+  return { txId: tx(txId), peerId, nodeId, type, grade: "PROOF", evidence, detectedAtMs: 1 };
 }
 
 /** A history with votes, an equivocation, its ban, and an abort by silence. */
@@ -170,6 +225,115 @@ test("history that was compacted away before it was projected is an error, not a
   const { ended } = start(createMemoryAuditLog());
   await world.clock.advance(1);
   expect(String(await ended)).toContain("compacted away");
+});
+
+test("bans with their evidence, ends of bans and receipts come into history as they were", async () => {
+  world = await World.open({ running: 1 });
+  const { nodeId, peerId } = nodeAt(world.cluster, 1);
+  const who = { peerId, nodeId, grade: "OPINION" } as const;
+  const ban = {
+    ...who,
+    reason: "LOW_REPUTATION",
+    bannedAtMs: 1_000,
+    evidence: { type: "LOW_REPUTATION", nodeId, score: 0.2, bound: 0.3, violations: [] },
+  } as const;
+  const lift = {
+    peerId,
+    nodeId,
+    kind: "OPERATOR",
+    by: "ada",
+    reason: "its disk was replaced",
+    liftedAtMs: 2_000,
+    banReason: "LOW_REPUTATION",
+  } as const;
+  const receipts = [0, 1].map((sequence) => receiptOf(sequence));
+  await world.store.recordBan(ban);
+  const audit = createMemoryAuditLog();
+  start(audit);
+  await world.clock.advance(1);
+  const [row] = audit.records().bans;
+  expect(row).toMatchObject({ peerId, nodeId, reason: "LOW_REPUTATION", bannedAtMs: 1_000 });
+  expect(JSON.parse(row?.evidenceJson ?? "")).toEqual(ban.evidence);
+  await world.store.recordReceipts(receipts);
+  await world.store.liftBan(lift);
+  await world.clock.advance(1);
+  const records = audit.records();
+  expect(records.bans).toEqual([]);
+  expect(records.lifts).toMatchObject([{ ...lift, kind: "lift", liftKind: "OPERATOR" }]);
+  expect(records.receipts.map(({ receipt }) => receipt)).toEqual(receipts);
+});
+
+test("a violation that its evidence backs lowers a score, and one that somebody made up does not", async () => {
+  world = await World.open({ running: 1 });
+  const logger = memoryLogger();
+  const audit = createMemoryAuditLog();
+  start(audit, { logger });
+  // Signed in an epoch that comes after the projector has read the trustees for the first time.
+  const forged = violationOf(0, "tx-forged", "tx-other");
+  world.shared.publish([{ kind: "violation", violation: forged }]);
+  await world.clock.advance(1);
+  const { set, epochVersion } = await world.config();
+  const epoch = unwrap(parseEpoch(2));
+  const next = unwrap(makeTrusteeSet({ ...set, epoch }));
+  expect(await world.store.changeTrustees(next, epochVersion)).toBe("changed");
+  const genuine = violationOf(1, "tx-genuine", "tx-genuine", 2);
+  world.shared.publish([{ kind: "violation", violation: genuine }]);
+  await world.clock.advance(1);
+  const { violations } = audit.records();
+  expect(violations.map((v) => [v.txId, v.borneOut])).toEqual([
+    ["tx-forged", false],
+    ["tx-genuine", true],
+  ]);
+  const proven = (await audit.reputations()).filter(({ state }) => state.proven);
+  expect(proven.map(({ peerId }) => peerId)).toEqual([nodeAt(world.cluster, 1).peerId]);
+  expect(logger.records.filter(({ level }) => level === "error")).toHaveLength(1);
+});
+
+test("who votes the decided value is forgiven a little, once", async () => {
+  world = await World.open({ running: 1 });
+  const audit = createMemoryAuditLog();
+  start(audit);
+  const { nodeId, peerId } = nodeAt(world.cluster, 1);
+  const txId = tx("tx-silent");
+  world.shared.publish([
+    {
+      kind: "violation",
+      violation: {
+        txId,
+        peerId,
+        nodeId,
+        type: "SILENT_FAILURE",
+        grade: "OPINION",
+        evidence: { type: "SILENT_FAILURE", nodeId, openedAtMs: 0, deadlineAtMs: 1, voted: [] },
+        detectedAtMs: 1,
+      },
+    },
+  ]);
+  for (let i = 0; i < 5; i++) world.nodes[0]?.pipeline.offer(vote(world.cluster, i, "tx-good", 7));
+  await world.clock.advance(20);
+  const { record } = await world.snapshot("tx-good");
+  if (record === null) throw new Error("tx-good has a record");
+  for (const status of ["SUBMITTED", "CONFIRMED"] as const) {
+    world.shared.publish([
+      { kind: "status", txId: tx("tx-good"), status, created: false },
+      { kind: "record", txId: tx("tx-good"), record },
+    ]);
+    await world.clock.advance(20);
+  }
+  const found = (await audit.reputations()).find((row) => row.peerId === peerId);
+  expect(found?.state.penalty).toBe(0.1 * REPUTATION.goodConductFactor);
+});
+
+test("a batch passes both fault points, the second once it is recorded", async () => {
+  world = await World.open({ running: 1 });
+  const audit = createMemoryAuditLog();
+  const passed: string[] = [];
+  start(audit, { fault: (name) => void passed.push(`${name} ${audit.records().votes.length}`) });
+  await world.clock.advance(1);
+  passed.length = 0;
+  world.nodes[0]?.pipeline.offer(vote(world.cluster, 0, "tx", 7));
+  await world.clock.advance(20);
+  expect(passed).toEqual(["projector.before-append 0", "projector.after-append 1"]);
 });
 
 test("the largest value survives the way into history", async () => {

@@ -1,18 +1,34 @@
-import { type TxId, voteToJson } from "@quorate/core";
-import type {
-  AbortOptions,
-  AuditBatch,
-  AuditLog,
-  AuditRow,
-  Change,
-  ChangeSet,
-  Clock,
-  Logger,
-  TallyStore,
+import { type TrusteeSets, type TxId, type Verify, voteToJson } from "@quorate/core";
+import {
+  type AbortOptions,
+  type AuditBatch,
+  type AuditLog,
+  type AuditRow,
+  type Change,
+  type ChangeSet,
+  type Clock,
+  type FaultPoint,
+  type Logger,
+  noFault,
+  StoreError,
+  type TallyStore,
 } from "@quorate/ports";
+import { isBorneOut } from "./borne-out.ts";
 import type { SubmitterMetrics } from "./catalogue.ts";
 
 type Row = AuditRow & { readonly revision: bigint };
+
+export interface ProjectorDependencies {
+  readonly store: TallyStore;
+  readonly audit: AuditLog;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: SubmitterMetrics;
+  /** Checks the signatures behind violations, which anybody with access to etcd could have written. */
+  readonly verify: Verify;
+  /** Passed at `projector.before-append` and `projector.after-append`, in each batch. */
+  readonly fault?: FaultPoint | undefined;
+}
 
 /** Change sets that may wait for PostgreSQL before the watch is held back. */
 const WAITING_MAX = 1_000;
@@ -26,25 +42,15 @@ const ROWS_MAX = 2_000;
  * One runs in a cluster, by election; a second one would only be refused as stale.
  */
 export class Projector {
-  readonly #deps: {
-    readonly store: TallyStore;
-    readonly audit: AuditLog;
-    readonly clock: Clock;
-    readonly logger: Logger;
-    readonly metrics: SubmitterMetrics;
-  };
+  readonly #deps: ProjectorDependencies;
   #waiting: ChangeSet[] = [];
   #wake: (() => void) | null = null;
   #room: (() => void) | null = null;
   #position: bigint | null = null;
+  /** As last read; violations of an epoch that is not in it yet are judged by a fresh one. */
+  #sets: TrusteeSets = new Map();
 
-  constructor(dependencies: {
-    readonly store: TallyStore;
-    readonly audit: AuditLog;
-    readonly clock: Clock;
-    readonly logger: Logger;
-    readonly metrics: SubmitterMetrics;
-  }) {
+  constructor(dependencies: ProjectorDependencies) {
     this.#deps = dependencies;
   }
 
@@ -91,16 +97,20 @@ export class Projector {
         this.#wake = null;
         continue;
       }
-      const { batch, taken } = this.#nextBatch();
+      const { batch, taken } = await this.#nextBatch(options);
+      const { fault = noFault } = this.#deps;
       const expected = this.#position;
-      const outcome = await this.#retrying(
-        () => this.#deps.audit.append(expected, batch, options),
-        options,
-      );
+      fault("projector.before-append");
+      let attempts = 0;
+      const outcome = await this.#retrying(() => {
+        attempts++;
+        return this.#deps.audit.append(expected, batch, options);
+      }, options);
+      fault("projector.after-append");
       if (outcome === "stale") {
         const position = await this.#retrying(() => this.#deps.audit.position(options), options);
-        // A reply that was lost: the batch is there. Anything else is another projector at work.
-        if (position !== batch.revision)
+        // After a reply that was lost the batch is there. Anything else is another projector at work.
+        if (attempts === 1 || position !== batch.revision)
           throw new Error(`another projector moved the position to ${String(position)}`);
       }
       this.#waiting.splice(0, taken);
@@ -112,17 +122,54 @@ export class Projector {
     }
   }
 
-  #nextBatch(): { readonly batch: AuditBatch; readonly taken: number } {
-    const rows: Row[] = [];
-    let taken = 0;
-    let revision = 0n;
+  async #nextBatch(
+    options: AbortOptions,
+  ): Promise<{ readonly batch: AuditBatch; readonly taken: number }> {
+    const sets: ChangeSet[] = [];
+    let size = 0;
     for (const set of this.#waiting) {
-      if (taken > 0 && rows.length >= ROWS_MAX) break;
-      rows.push(...rowsOf(set));
-      revision = set.revision;
-      taken++;
+      if (sets.length > 0 && size >= ROWS_MAX) break;
+      sets.push(set);
+      size += set.changes.length;
     }
-    return { batch: { revision, rows }, taken };
+    const changes = sets.flatMap((set) => set.changes);
+    const borneOut = await this.#borneOut(changes.filter(isViolation), options);
+    const rows = sets.flatMap((set) => rowsOf(set, borneOut));
+    const revision = sets.at(-1)?.revision ?? 0n;
+    return { batch: { revision, rows }, taken: sets.length };
+  }
+
+  /** Which of these violations their own evidence backs. */
+  async #borneOut(
+    violations: readonly ViolationChange[],
+    options: AbortOptions,
+  ): Promise<ReadonlySet<ViolationChange>> {
+    const { verify, logger } = this.#deps;
+    const judge = (): readonly ViolationChange[] =>
+      violations.filter(({ violation }) => !isBorneOut(violation, this.#sets, verify));
+    let unproven = judge();
+    if (unproven.length > 0) {
+      // At most once a batch, for a forger could ask for it at will.
+      this.#sets = await this.#retrying(() => this.#readSets(options), options);
+      unproven = judge();
+    }
+    for (const { violation } of unproven)
+      logger.error("a violation in etcd is not borne out by its evidence, it lowers no score", {
+        txId: violation.txId,
+        peer: violation.peerId,
+        type: violation.type,
+      });
+    return new Set(violations.filter((change) => !unproven.includes(change)));
+  }
+
+  async #readSets(options: AbortOptions): Promise<TrusteeSets> {
+    try {
+      return (await this.#deps.store.readConfig(options)).sets;
+    } catch (error) {
+      // Never initialised: then nobody is a trustee.
+      if (error instanceof StoreError && error.code === "REFUSED") return new Map();
+      throw error;
+    }
   }
 
   async #retrying<T>(call: () => Promise<T>, options: AbortOptions): Promise<T> {
@@ -131,14 +178,20 @@ export class Projector {
         return await call();
       } catch (error) {
         if (options.signal?.aborted === true) throw error;
-        this.#deps.logger.warn("projection waits for PostgreSQL", { error, attempt });
+        this.#deps.logger.warn("projection waits for a server", { error, attempt });
         await this.#deps.clock.sleep(Math.min(5_000, 100 * 2 ** Math.min(attempt, 6)), options);
       }
     }
   }
 }
 
-function rowsOf(set: ChangeSet): readonly Row[] {
+type ViolationChange = Extract<Change, { kind: "violation" }>;
+
+function isViolation(change: Change): change is ViolationChange {
+  return change.kind === "violation";
+}
+
+function rowsOf(set: ChangeSet, borneOut: ReadonlySet<ViolationChange>): readonly Row[] {
   const statuses = new Map<TxId, Extract<Change, { kind: "status" }>>();
   for (const change of set.changes) if (change.kind === "status") statuses.set(change.txId, change);
   const rows: Row[] = [];
@@ -148,12 +201,19 @@ function rowsOf(set: ChangeSet): readonly Row[] {
   for (const change of set.changes) {
     if (change.kind === "vote") add(voteRow(change));
     else if (change.kind === "violation") {
-      const { txId, peerId, nodeId, type, grade, evidence, detectedAtMs } = change.violation;
+      const { evidence, ...rest } = change.violation;
       const evidenceJson = JSON.stringify(evidence);
-      add({ kind: "violation", txId, peerId, nodeId, type, grade, evidenceJson, detectedAtMs });
-    } else if (change.kind === "ban" && change.ban !== null) {
-      const { peerId, nodeId, reason, grade, bannedAtMs } = change.ban;
-      add({ kind: "ban", peerId, nodeId, reason, grade, bannedAtMs });
+      add({ kind: "violation", ...rest, evidenceJson, borneOut: borneOut.has(change) });
+    } else if (change.kind === "ban") {
+      // That a ban ended is told by its lift.
+      if (change.ban === null) continue;
+      const { evidence, ...rest } = change.ban;
+      add({ kind: "ban", ...rest, evidenceJson: JSON.stringify(evidence) });
+    } else if (change.kind === "lift") {
+      const { kind: liftKind, ...rest } = change.lift;
+      add({ kind: "lift", liftKind, ...rest });
+    } else if (change.kind === "receipts") {
+      for (const receipt of change.receipts) add({ kind: "receipt", receipt });
     } else if (change.kind === "record") {
       const { record, txId } = change;
       add({

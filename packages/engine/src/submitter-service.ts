@@ -1,4 +1,4 @@
-import type { TxId } from "@quorate/core";
+import type { TxId, Verify } from "@quorate/core";
 import type {
   AbortOptions,
   AuditLog,
@@ -9,6 +9,7 @@ import type {
   ClusterConfig,
   Ed25519,
   Election,
+  FaultPoint,
   Logger,
   MetricsFactory,
   Sender,
@@ -17,6 +18,7 @@ import type {
 } from "@quorate/ports";
 import { type SubmitterMetrics, submitterMetrics } from "./catalogue.ts";
 import { Projector } from "./projector.ts";
+import { ReputationKeeper } from "./reputation-keeper.ts";
 import { type ClaimsOptions, SubmissionClaims } from "./submission-claims.ts";
 import { type SenderOptions, SubmissionSender } from "./submission-sender.ts";
 import { TallyView } from "./tally-view.ts";
@@ -45,6 +47,8 @@ export interface SubmitterDependencies {
   readonly metrics: MetricsFactory;
   /** Leadership or the place in the change stream is lost: the process must end, a new one starts clean. */
   readonly onFatal: (error: unknown) => void;
+  /** For fault tests; the projector passes through it. */
+  readonly fault?: FaultPoint | undefined;
 }
 
 const COUNT_INTERVAL_MS = 10_000;
@@ -58,6 +62,7 @@ export class SubmitterService {
   readonly #running = new AbortController();
   readonly #tasks: Promise<unknown>[] = [];
   readonly #projector: Projector;
+  readonly #reputationKeeper: ReputationKeeper;
   #config: ClusterConfig | null = null;
   #claims: SubmissionClaims | null = null;
   #sender: SubmissionSender | null = null;
@@ -74,8 +79,11 @@ export class SubmitterService {
     this.#options = options;
     this.#deps = dependencies;
     this.#metrics = submitterMetrics(dependencies.metrics);
-    const { store, audit, clock, logger } = dependencies;
-    this.#projector = new Projector({ store, audit, clock, logger, metrics: this.#metrics });
+    const { store, audit, clock, logger, ed25519, fault } = dependencies;
+    const shared = { store, audit, clock, logger, metrics: this.#metrics };
+    const verify: Verify = (key, message, signature) => ed25519.verify(key, message, signature);
+    this.#projector = new Projector({ ...shared, verify, fault });
+    this.#reputationKeeper = new ReputationKeeper(shared);
   }
 
   get leading(): boolean {
@@ -310,7 +318,15 @@ export class SubmitterService {
       leaseTtlSeconds,
       async (lost) => {
         this.#projecting = true;
-        await this.#projector.run({ signal: AbortSignal.any([lost, this.#running.signal]) });
+        const stop = new AbortController();
+        const signal = AbortSignal.any([lost, this.#running.signal, stop.signal]);
+        const keeping = this.#reputationKeeper.run({ signal });
+        try {
+          await this.#projector.run({ signal });
+        } finally {
+          stop.abort(new Error("the projector has ended"));
+          await keeping;
+        }
       },
       this.#stopSignal(),
     );
