@@ -1,6 +1,7 @@
 import {
   doubleVotingEvidence,
   LIMITS,
+  type PeerId,
   type SignedVote,
   type TrusteeSets,
   type VerifiedVote,
@@ -41,8 +42,11 @@ export interface AccusationDependencies {
   readonly fault?: FaultPoint | undefined;
 }
 
-/** Accusations under way at once; an equivocator's further ones add nothing to the first, which bans it for ever. */
-const UNDER_WAY_MAX = 1_000;
+/**
+ * Accusations under way at once against one peer: the first that is recorded bans it for ever, and each costs a sync
+ * of the disk. Further double votes are decided in their transactions all the same.
+ */
+const UNDER_WAY_MAX = 4;
 
 /**
  * Sees every accusation through to the tally, over crashes: it is on this node's disk
@@ -54,7 +58,8 @@ const UNDER_WAY_MAX = 1_000;
  */
 export class Accusations {
   readonly #deps: AccusationDependencies;
-  readonly #underWay = new Set<string>();
+  /** By offender; of the trustees there are few. */
+  readonly #underWay = new Map<PeerId, Set<string>>();
   readonly #stopping = new AbortController();
   /** Votes that the rules refused, by transaction and key: a second one that differs is a double vote. */
   readonly #refused = new LRUCache<string, VerifiedVote>({ max: LIMITS.refusedVotesMax });
@@ -65,7 +70,9 @@ export class Accusations {
 
   /** Accusations that are not in the tally yet. */
   get underWay(): number {
-    return this.#underWay.size;
+    let count = 0;
+    for (const keys of this.#underWay.values()) count += keys.size;
+    return count;
   }
 
   /** Takes up what an earlier run left undone. Before the network port opens; must come before any other call. */
@@ -85,7 +92,7 @@ export class Accusations {
 
   /** A bad inner signature under a valid envelope (R2). One is enough of each author. */
   badSignature(entry: StandaloneViolation): void {
-    this.#pursue(`signature/${entry.ban.peerId}`, { kind: "violation", entry }, () =>
+    this.#pursue(entry.ban.peerId, "a bad signature", { kind: "violation", entry }, () =>
       this.#recordViolation(entry),
     );
   }
@@ -95,19 +102,18 @@ export class Accusations {
     const { txId, nodeId } = second.vote;
     const { view } = this.#deps;
     if (view.violations(txId).get(nodeId)?.has("DOUBLE_VOTING") === true) return;
-    const key = `${txId}/${second.peerId}`;
-    if (this.#underWay.has(key)) return;
+    const { peerId } = second;
+    if (!this.#hasRoom(peerId, txId)) return;
     // What is stored may be forged, and a name may have had another key: then it accuses nobody.
     const genuine = this.#verified(first);
     if (genuine === null || genuine.peerId !== second.peerId) return;
     if (genuine.vote.txId !== txId || genuine.vote.value === second.vote.value) return;
-    const { peerId } = second;
     const accusation = {
       kind: "conflict",
       first: voteToJson(genuine, peerId),
       second: voteToJson(second, peerId),
     } as const;
-    this.#pursue(key, accusation, () => this.#decideConflict(genuine, second));
+    this.#pursue(peerId, txId, accusation, () => this.#decideConflict(genuine, second));
   }
 
   /** Remembers a vote that was refused, and holds it against what else this trustee has signed. */
@@ -143,14 +149,27 @@ export class Accusations {
     return read?.ok === true ? read.value : null;
   }
 
+  #hasRoom(offender: PeerId, about: string): boolean {
+    const keys = this.#underWay.get(offender);
+    return keys === undefined || (keys.size < UNDER_WAY_MAX && !keys.has(about));
+  }
+
+  #end(offender: PeerId, about: string): void {
+    const keys = this.#underWay.get(offender);
+    keys?.delete(about);
+    if (keys?.size === 0) this.#underWay.delete(offender);
+  }
+
   #pursue(
-    key: string,
+    offender: PeerId,
+    about: string,
     accusation: Parameters<AccusationJournal["append"]>[0],
     work: () => Promise<void>,
   ): void {
     const { journal, logger, fault = noFault } = this.#deps;
-    if (this.#underWay.has(key) || this.#underWay.size >= UNDER_WAY_MAX) return;
-    this.#underWay.add(key);
+    if (!this.#hasRoom(offender, about)) return;
+    const keys = this.#underWay.get(offender) ?? new Set();
+    this.#underWay.set(offender, keys.add(about));
     try {
       journal.append(accusation);
     } catch (error) {
@@ -158,13 +177,15 @@ export class Accusations {
       logger.error("the accusation journal can't be written", { error });
     }
     fault("accusation.journaled");
-    void work()
+    // Later, for a vote that is just being taken must be in the queue first.
+    void Promise.resolve()
+      .then(work)
       .then(async () => {
-        this.#underWay.delete(key);
+        this.#end(offender, about);
         if (this.#underWay.size === 0) await journal.clear();
       })
       .catch((error: unknown) => {
-        this.#underWay.delete(key);
+        this.#end(offender, about);
         if (this.#stopping.signal.aborted) return;
         logger.error("an accusation is not recorded; it stays in the journal", { error });
       });
