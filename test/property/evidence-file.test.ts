@@ -293,6 +293,12 @@ describe("an evidence file", () => {
     }
   });
 
+  it("with a byte that is no ASCII is not even parsed", () => {
+    expect(refused(textOf(INPUTS.DOUBLE_VOTING).replace("node-004", "nöde-004"))).toContain(
+      "ASCII",
+    );
+  });
+
   it("larger than the limit is not even read", () => {
     expect(refused(" ".repeat(LIMITS.evidenceFileBytesMax + 1))).toContain("larger than");
   });
@@ -445,6 +451,16 @@ describe("a node that signs a lie into a file", () => {
     expect(refused(lying(text, change))).toMatch(new RegExp(said));
   });
 
+  it("can't make up the vote of one who is said to have voted", () => {
+    const changed = lying(quiet, (file) => {
+      const [first, ...rest] = file.tally!.votes;
+      const forgedVote = { ...first!.vote, signature: toBase64(new Uint8Array(64)) };
+      const tally = { ...file.tally, votes: [{ ...first, vote: forgedVote }, ...rest] };
+      return { ...file, tally };
+    });
+    expect(refused(changed)).toContain("vote of node-001: signature is not by node-001");
+  });
+
   it("can't make a vote up: a leaf that nobody signed is no vote", () => {
     const changed = lying(double, (file) => {
       const evidence = file.evidence as { first: { leaf: string }; second: { signature: string } };
@@ -484,12 +500,12 @@ describe("the trustee sets in a file", () => {
     const epoch2 = atEpoch(set, 2);
     const input: EvidenceFileInput = {
       ...INPUTS.DOUBLE_VOTING,
-      sets: new Map([set, epoch2, grown].map((s) => [s.epoch, s])),
+      sets: new Map([set, epoch2, grown, atEpoch(grown, 4)].map((s) => [s.epoch, s])),
       exporter: added.peerId,
     };
     const signAsStranger = (message: Uint8Array) => nodeAt(stranger, 0).signer.sign(message);
     const text = unwrap(makeEvidenceFile(input, signAsStranger, verify));
-    expect(unwrap(judge(text)).sets.map((s) => s.epoch)).toEqual([1, 3]);
+    expect(unwrap(judge(text)).sets.map((s) => s.epoch)).toEqual([1, 4]);
     const unknown = makeEvidenceFile({ ...input, sets: onlySet(set) }, signAsStranger, verify);
     expect(unknown).toMatchObject({ ok: false, error: expect.stringContaining("in no epoch") });
   });
