@@ -1,20 +1,26 @@
 import {
+  assert,
   type Epoch,
   faultBounds,
   isoTime,
   isSettled,
   LIMITS,
+  type NodeId,
   type PeerId,
   parseTxId,
   parseValue,
+  type ReceiptJson,
+  type RefusalReason,
   type TxId,
   type TxSnapshot,
 } from "@quorate/core";
 import type { CastOutcome, TrusteeNode } from "@quorate/engine";
 import type { TallyStore } from "@quorate/ports";
-import { errorBody, type OpsServer } from "@quorate/telemetry";
+import { type ErrorBody, errorBody, type OpsServer } from "@quorate/telemetry";
 import { addBanRoutes, type BanContext } from "./ban-routes.ts";
 import { addEvidenceRoutes, type EvidenceContext } from "./evidence-routes.ts";
+import { refusalReasonOf, refuseRequest } from "./local-refusal.ts";
+import { addReceiptRoutes, type ReceiptContext } from "./receipt-routes.ts";
 
 type App = OpsServer["app"];
 
@@ -25,11 +31,11 @@ const BATCH_BODY_BYTES_MAX = 65_536;
 /** The longest a GET with `wait` stays open, in ms. */
 const LONG_POLL_MS_MAX = 60_000;
 
-export interface RouteContext extends BanContext, EvidenceContext {
+export interface RouteContext extends BanContext, EvidenceContext, ReceiptContext {
   readonly node: TrusteeNode;
   readonly store: TallyStore;
   readonly clusterId: string;
-  readonly nodeId: string;
+  readonly nodeId: NodeId;
   readonly peerId: PeerId;
   readonly version: string;
 }
@@ -79,11 +85,12 @@ export function addRoutes(app: App, context: RouteContext): void {
 
   addBanRoutes(app, context);
   addEvidenceRoutes(app, context);
+  addReceiptRoutes(app, context);
 }
 
 /** What the answer would be if the vote had come alone. */
 type CastResult = { readonly httpStatus: number } & (
-  | ReturnType<typeof errorBody>
+  | { readonly error: ErrorBody["error"] & { readonly receipt: ReceiptJson | null } }
   | {
       readonly txId: TxId;
       readonly value: string;
@@ -96,12 +103,21 @@ type CastResult = { readonly httpStatus: number } & (
 async function castOne(context: RouteContext, vote: unknown): Promise<CastResult> {
   const fields = typeof vote === "object" && vote !== null ? (vote as Record<string, unknown>) : {};
   const txId = parseTxId(fields["txId"]);
-  if (!txId.ok) return { httpStatus: 400, ...errorBody(txId.error.code, txId.error.message) };
   const value = parseValue(fields["value"]);
-  if (!value.ok) return { httpStatus: 400, ...errorBody(value.error.code, value.error.message) };
+  const refused = (httpStatus: number, { error }: ErrorBody, reason: RefusalReason): CastResult => {
+    const who = { ...context, txId: txId.ok ? txId.value : null };
+    const receipt = refuseRequest(context.node.receipts, reason, vote, who);
+    return { httpStatus, error: { ...error, receipt } };
+  };
+  if (!txId.ok) return refused(400, errorBody(txId.error.code, txId.error.message), "malformed");
+  if (!value.ok) return refused(400, errorBody(value.error.code, value.error.message), "malformed");
   const outcome = await withTimeout(context.node.cast(txId.value, value.value), VOTE_WAIT_MS);
   const answer = answerOf(outcome, txId.value);
-  if ("error" in answer) return { httpStatus: answer.code, ...answer.error };
+  const reason = refusalReasonOf(outcome);
+  if ("error" in answer) {
+    assert(reason !== null, "what was not refused is no error");
+    return refused(answer.code, answer.error, reason);
+  }
   return {
     httpStatus: answer.code,
     txId: txId.value,
