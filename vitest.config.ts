@@ -26,7 +26,11 @@ export default defineConfig({
         ssr,
         test: {
           name: "integration",
-          include: ["packages/*/src/**/*.integration.test.ts", "test/integration/**/*.test.ts"],
+          include: [
+            "packages/*/src/**/*.integration.test.ts",
+            "test/integration/**/*.test.ts",
+            "test/attacks/**/*.integration.test.ts",
+          ],
           testTimeout: 120_000,
           hookTimeout: 120_000,
           // Each file starts its own servers; two cores do not carry more.

@@ -14,6 +14,7 @@ Commands:
   demo      run the whole system on this machine and show it working
   test      run every check and test; with arguments, only vitest with them
   bench     measure throughput and latency
+  attacks   rehearse attacks on a cluster of this machine and check each
   quorate   the command line: npm run quorate -- --help
 
 Needs Node 20 or newer. Messages of this script go to standard error.
@@ -25,6 +26,7 @@ const COMMANDS = {
   demo: (args) => runSource("packages/cli/src/main.ts", ["demo", ...args], {}),
   quorate: (args) => runSource("packages/cli/src/main.ts", args, { etcdOptional: true }),
   bench: (args) => runSource("test/bench/main.ts", args, {}),
+  attacks: (args) => runSource("test/attacks/main.ts", args, {}),
   test: runTestCommand,
 };
 

@@ -1,0 +1,32 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { AttackResult } from "./lib/attack.ts";
+import { ATTACKS } from "./lib/catalogue.ts";
+import { runAttacks } from "./lib/run-attacks.ts";
+
+const SHORT = ATTACKS.filter((attack) => attack.short);
+const SHORT_TIMEOUT_MS = 240_000;
+
+let directory: string;
+let results: ReadonlyMap<string, AttackResult>;
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), "quorate-attacks-test-"));
+  const all = await runAttacks(SHORT, { directory, say: () => {} });
+  results = new Map(all.map((result) => [result.name, result]));
+}, SHORT_TIMEOUT_MS);
+
+afterAll(async () => {
+  if (directory !== undefined) await rm(directory, { recursive: true, force: true });
+});
+
+describe("an attack on real processes", () => {
+  for (const { name, expects } of SHORT)
+    it(`${name}: ${expects}`, () => {
+      const result = results.get(name);
+      expect(result?.problems).toEqual([]);
+      expect(result).toMatchObject({ passed: true, honestBanned: 0, wronglyDecided: 0 });
+    });
+});
