@@ -176,10 +176,12 @@ function parseConfig(reading: Reading, responses: readonly IResponseOp[]): Clust
     throw corrupt(`total_nodes is ${total}, but there are ${trustees.length} trustees`);
   const set = makeTrusteeSet({ clusterId, epoch: epoch.value, threshold, trustees });
   if (!set.ok) throw corrupt(set.error.join("; "));
-  const sets = readSets(reading, rangeOf(responses[4]).kvs, set.value);
+  const documents = rangeOf(responses[4]).kvs;
+  const sets = readSets(reading, documents, set.value);
   const kept = sets.get(epoch.value);
-  // Unless nobody has written any yet, the set in force is among them, as it was put in force.
-  if (sets.size > 0 && (kept === undefined || writeSet(kept) !== writeSet(set.value)))
+  // A cluster from before there were documents has none, until its first change.
+  const hasDocuments = documents.some(({ key }) => epochOf(keys, textOf(key)) !== null);
+  if (hasDocuments && (kept === undefined || writeSet(kept) !== writeSet(set.value)))
     throw corrupt(`the trustees are not those that epoch ${epoch.value} began with`);
   if (kept === undefined) sets.set(epoch.value, set.value);
   return { set: set.value, epochVersion: BigInt(epochKv.mod_revision), sets };

@@ -52,7 +52,7 @@ async function makeWorld(): Promise<contract.TallyWorld> {
     crash: async (client) => proxyOf(client).goDark(),
     // Real leases run out by themselves.
     pass: async () => {},
-    loseNextCommitReply: async (client) => proxyOf(client).loseNextReply(),
+    loseNextReply: async (client) => proxyOf(client).loseNextReply(),
     restart: async () => {
       await member?.kill();
       await member?.restart();

@@ -12,32 +12,36 @@ export {
   nodeAt,
   signedEnvelope,
   signedFrame,
-  tamper,
   type TestCluster,
   type TestClusterOptions,
   type TestNode,
+  tamper,
   testCluster,
   txIdOf,
   unsignedVote,
-  valueOf,
   type VoteSpec,
+  valueOf,
   vote,
   votes,
 } from "./builders.ts";
-export { auditLogContract, type AuditLogWorld } from "./contracts/audit-log.contract.ts";
-export { chainContract, type ChainWorld } from "./contracts/chain.contract.ts";
-export { gossipContract, type GossipWorld } from "./contracts/gossip.contract.ts";
+export { type AuditLogWorld, auditLogContract } from "./contracts/audit-log.contract.ts";
+export { type ChainWorld, chainContract } from "./contracts/chain.contract.ts";
+export { type GossipWorld, gossipContract } from "./contracts/gossip.contract.ts";
 export {
-  submissionStoreContract,
   type SubmissionStoreWorld,
+  submissionStoreContract,
 } from "./contracts/submission-store.contract.ts";
 export {
   castVotes,
   TallyFixture,
   type TallyWorld,
-  tallyStoreContract,
   testClusterId,
-} from "./contracts/tally-store.contract.ts";
+} from "./contracts/tally-fixture.ts";
+export { tallyStoreContract } from "./contracts/tally-store.contract.ts";
+export {
+  type MemoryAccusationJournal,
+  memoryAccusationJournal,
+} from "./memory-accusation-journal.ts";
 export {
   type AuditRecords,
   createMemoryAuditLog,

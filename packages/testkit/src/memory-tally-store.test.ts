@@ -1,11 +1,12 @@
+import { LIMITS } from "@quorate/core";
 import type { AbortOptions, Clock } from "@quorate/ports";
-import {
-  type TallyWorld,
-  tallyStoreContract,
-  testClusterId,
-} from "./contracts/tally-store.contract.ts";
+import { expect, test } from "vitest";
+import { TallyFixture, type TallyWorld, testClusterId } from "./contracts/tally-fixture.ts";
+import { tallyStoreContract } from "./contracts/tally-store.contract.ts";
 import { SharedTally } from "./memory-tally-shared.ts";
-import { MemoryTallyStore } from "./memory-tally-store.ts";
+import { MemoryTallyStore, type TallyOperation } from "./memory-tally-store.ts";
+
+const WRITES: ReadonlySet<TallyOperation> = new Set(["commit", "bans", "receipts"]);
 
 /** Time that moves only when told to. */
 class ManualClock implements Clock {
@@ -62,7 +63,7 @@ async function makeWorld(): Promise<TallyWorld> {
         {
           name,
           fault: (call) => {
-            if (call.operation !== "commit" || loseNext !== call.client) return null;
+            if (!WRITES.has(call.operation) || loseNext !== call.client) return null;
             loseNext = null;
             return { loseReply: true };
           },
@@ -76,7 +77,7 @@ async function makeWorld(): Promise<TallyWorld> {
       if (client instanceof MemoryTallyStore) client.crash();
     },
     pass: (ms) => clock.advance(ms),
-    loseNextCommitReply: async (client) => {
+    loseNextReply: async (client) => {
       loseNext = `client-${clients.findIndex((one) => one === client)}`;
     },
     // Memory has no server that could go away.
@@ -92,3 +93,14 @@ async function makeWorld(): Promise<TallyWorld> {
 }
 
 tallyStoreContract("memory", makeWorld);
+
+test("receipts are gone after their time, without anything being shown", async () => {
+  const world = await makeWorld();
+  const store = await world.client();
+  await store.recordReceipts([new TallyFixture(world.clusterId, 1).receipt(0, 1)]);
+  const before = await store.revision();
+  await world.pass(LIMITS.receiptsTtlSeconds * 1_000);
+  expect(await store.readReceipts(1)).toEqual([]);
+  expect(await store.revision()).toBe(before);
+  await world.close();
+});

@@ -1,6 +1,12 @@
 import {
+  assert,
   type Ban,
+  DEFAULT_PROTOCOL_CONFIG,
+  type DecideInput,
+  type Decision,
+  decide,
   type EvidenceGrade,
+  emptySnapshot,
   type FinalDecision,
   type NodeId,
   type PeerId,
@@ -12,12 +18,6 @@ import {
   type Value,
   type Verify,
   type Violation,
-  assert,
-  DEFAULT_PROTOCOL_CONFIG,
-  decide,
-  type DecideInput,
-  type Decision,
-  emptySnapshot,
 } from "@quorate/core";
 import { nodeEd25519 } from "./node-ed25519.ts";
 

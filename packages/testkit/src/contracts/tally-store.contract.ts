@@ -1,260 +1,39 @@
-import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from "node:crypto";
 import {
-  type ClusterId,
   DEFAULT_PROTOCOL_CONFIG,
-  type DecideInput,
   decide,
   decideClaim,
-  type Epoch,
-  hash,
-  isoTime,
   LIMITS,
-  makeTrusteeSet,
-  type NodeId,
-  openFrame,
-  type ProtocolConfig,
-  parseClusterId,
-  parseEpoch,
-  parseEvmAddress,
-  parseNodeId,
   parseValue,
-  peerIdOf,
-  signFrame,
-  type Trustee,
   type TrusteeSet,
   type TxId,
   type TxWrites,
   unwrap,
-  utf8,
-  type Value,
   type VerifiedVote,
-  verifyFrame,
-  type Verify,
-  verifyVote,
 } from "@quorate/core";
-import type {
-  ChangeSet,
-  CommitOutcome,
-  Election,
-  Presence,
-  StandaloneViolation,
-  TallyStore,
-  TxCommit,
-} from "@quorate/ports";
+import type { Election, Presence, TallyStore, TxCommit } from "@quorate/ports";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { txIdOf } from "../builders.ts";
-import { nodeEd25519 } from "../node-ed25519.ts";
-
-/** One store, empty at first, as one test sees it. */
-export interface TallyWorld {
-  readonly clusterId: ClusterId;
-  /** Another client of the same store, started. */
-  client(): Promise<TallyStore & Election>;
-  /** Ends a client as a crash would: its leases are not revoked, they run out. */
-  crash(client: TallyStore & Election): Promise<void>;
-  /** Lets time pass for leases; a real store's clock needs no help. */
-  pass(ms: number): Promise<void>;
-  /** Makes the client's next commit take effect and lose its reply. */
-  loseNextCommitReply(client: TallyStore & Election): Promise<void>;
-  /** Stops the servers and starts them again on the same data. */
-  restart(): Promise<void>;
-  /** Moves the epoch on. */
-  moveEpoch(set: TrusteeSet): Promise<void>;
-  /** Makes history before this revision unavailable. */
-  compact(revision: bigint): Promise<void>;
-  /** Writes a key under the cluster that nobody can read. */
-  writeUnreadable(): Promise<void>;
-  close(): Promise<void>;
-}
+import {
+  castVotes,
+  conflictOf,
+  countdown,
+  EIGHT,
+  fail,
+  forgery,
+  NOW_MS,
+  SEVEN,
+  sortedRevisions,
+  TallyFixture,
+  type TallyWorld,
+  Watched,
+} from "./tally-fixture.ts";
+import { tallyRecordsContract } from "./tally-records.contract.ts";
 
 const VALUE_MAX = unwrap(parseValue(LIMITS.valueMax));
-const SEVEN = unwrap(parseValue(7n));
-const EIGHT = unwrap(parseValue(8n));
-const NOW_MS = Date.UTC(2026, 0, 1);
-const DEADLINE_MS = 20_000;
-const VOTES_PER_FRAME = 16;
-// PKCS#8 of an Ed25519 seed, up to the seed itself (RFC 8410).
-const PKCS8_PREFIX = Buffer.from("302e020100300506032b657004220420", "hex");
-
-const testVerify: Verify = (key, message, signature) => nodeEd25519.verify(key, message, signature);
-
-interface Member {
-  readonly trustee: Trustee;
-  readonly key: KeyObject;
-}
-
-/** Deterministic trustees with real keys, and votes that really verify. */
-export class TallyFixture {
-  readonly clusterId: ClusterId;
-  readonly members: readonly Member[];
-  readonly #publicKeys = new Map<string, KeyObject>();
-
-  constructor(clusterId: ClusterId, size: number) {
-    this.clusterId = clusterId;
-    this.members = Array.from({ length: size }, (_, index) => {
-      const seed = hash(utf8(`tally fixture ${index}`));
-      const der = Buffer.concat([PKCS8_PREFIX, seed]);
-      const key = createPrivateKey({ key: der, format: "der", type: "pkcs8" });
-      const spki = createPublicKey(key).export({ format: "der", type: "spki" });
-      const publicKey = Uint8Array.from(spki.subarray(-32));
-      const trustee: Trustee = {
-        nodeId: unwrap(parseNodeId(`node-${String(index).padStart(3, "0")}`)),
-        peerId: peerIdOf(publicKey),
-        publicKey,
-        evmAddress: unwrap(parseEvmAddress(`0x${String(index).padStart(40, "0")}`)),
-      };
-      this.#publicKeys.set(Buffer.from(publicKey).toString("hex"), createPublicKey(key));
-      return { trustee, key };
-    });
-  }
-
-  set(threshold: number, epoch: number = 1): TrusteeSet {
-    return unwrap(
-      makeTrusteeSet({
-        clusterId: this.clusterId,
-        epoch: unwrap(parseEpoch(epoch)),
-        threshold,
-        trustees: this.members.map(({ trustee }) => trustee),
-      }),
-    );
-  }
-
-  /** @param index which trustee votes */
-  vote(
-    index: number,
-    txId: TxId,
-    value: Value,
-    epoch: Epoch = unwrap(parseEpoch(1)),
-  ): VerifiedVote {
-    const member = this.members[index];
-    if (member === undefined) throw new Error(`there is no trustee ${index}`);
-    const { nodeId } = member.trustee;
-    const vote = { clusterId: this.clusterId, epoch, txId, value, nodeId, issuedAtMs: NOW_MS };
-    const frame = signFrame([vote], (message) => Uint8Array.from(sign(null, message, member.key)));
-    const signed = unwrap(openFrame(frame)).votes[0];
-    if (signed === undefined) throw new Error("a frame of one vote holds one vote");
-    return unwrap(verifyVote(signed, this.set(1, epoch), this.verify));
-  }
-
-  /** Every trustee's vote for `value` on each transaction, many under one signature. */
-  votesOn(txIds: readonly TxId[], value: Value): ReadonlyMap<TxId, readonly VerifiedVote[]> {
-    const byTx = new Map<TxId, VerifiedVote[]>(txIds.map((txId) => [txId, []]));
-    const epoch = unwrap(parseEpoch(1));
-    const { clusterId } = this;
-    for (const { key, trustee } of this.members) {
-      const { nodeId } = trustee;
-      for (let at = 0; at < txIds.length; at += VOTES_PER_FRAME) {
-        const votes = txIds
-          .slice(at, at + VOTES_PER_FRAME)
-          .map((txId) => ({ clusterId, epoch, txId, value, nodeId, issuedAtMs: NOW_MS }));
-        const frame = signFrame(votes, (message) => Uint8Array.from(sign(null, message, key)));
-        for (const vote of unwrap(verifyFrame(frame, this.set(1), this.verify)))
-          byTx.get(vote.vote.txId)?.push(vote);
-      }
-    }
-    return byTx;
-  }
-
-  readonly verify = (
-    publicKey: Uint8Array,
-    message: Uint8Array,
-    signature: Uint8Array,
-  ): boolean => {
-    const key = this.#publicKeys.get(Buffer.from(publicKey).toString("hex"));
-    return key !== undefined && verify(null, message, key, signature);
-  };
-}
-
-/**
- * Reads, decides and commits until the votes are in, as the pipeline does.
- * @returns the writes that were committed; null when there was nothing to do.
- */
-export async function castVotes(
-  store: TallyStore,
-  set: TrusteeSet,
-  epochVersion: bigint,
-  input: { readonly txId: TxId } & Pick<DecideInput, "votes"> & Partial<DecideInput>,
-  config: ProtocolConfig = DEFAULT_PROTOCOL_CONFIG,
-): Promise<TxWrites | null> {
-  const { txId, votes, nowMs = NOW_MS, deadlinePassed = false } = input;
-  let versioned = await store.read(txId);
-  const bans = new Map([...(await store.readBans()).bans].map(([p, ban]) => [p, ban.grade]));
-  for (let tries = 0; tries < 100; tries++) {
-    const silenceStreaks = await store.readSilenceStreaks();
-    const context = { set, config, bans, silenceStreaks, verify: testVerify };
-    const { writes } = decide(versioned.snapshot, { votes, nowMs, deadlinePassed }, context);
-    if (writes === null) return null;
-    const [outcome] = await store.commit([{ version: versioned.version, writes }], epochVersion);
-    if (outcome?.kind === "committed") return writes;
-    if (outcome === undefined) throw new Error("one commit has one outcome");
-    versioned = outcome.fresh;
-    for (const [peer, grade] of outcome.bans) bans.set(peer, grade);
-  }
-  throw new Error("no commit went through in 100 tries");
-}
-
-/** Collects a watch, and waits for what should come. */
-class Watched {
-  readonly sets: ChangeSet[] = [];
-  readonly end: Promise<void>;
-  readonly #abort = new AbortController();
-  #wake: () => void = () => {};
-
-  constructor(store: TallyStore, after: bigint) {
-    this.end = store.watch(
-      after,
-      (set) => {
-        this.sets.push(set);
-        this.#wake();
-      },
-      { signal: this.#abort.signal },
-    );
-    this.end.catch(() => this.#wake());
-  }
-
-  get changes(): readonly ChangeSet["changes"][number][] {
-    return this.sets.flatMap((set) => set.changes);
-  }
-
-  async until(condition: (watched: Watched) => boolean, what: string): Promise<void> {
-    let late = false;
-    const timer = setTimeout(() => {
-      late = true;
-      this.#wake();
-    }, DEADLINE_MS);
-    while (!condition(this)) {
-      if (late) throw new Error(`the watch did not show ${what} in time`);
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-    }
-    clearTimeout(timer);
-  }
-
-  async stop(): Promise<void> {
-    this.#abort.abort();
-    await this.end;
-  }
-}
-
-/** Resolves when called as often as asked. */
-function countdown(): { readonly done: Promise<void>; reached(): void } {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  return { done: promise, reached: resolve };
-}
-
-function conflictOf(
-  outcome: CommitOutcome | undefined,
-): Extract<CommitOutcome, { kind: "conflict" }> {
-  if (outcome?.kind !== "conflict") throw new Error(`expected a conflict, got ${outcome?.kind}`);
-  return outcome;
-}
-
-const sortedRevisions = (sets: readonly ChangeSet[]): boolean =>
-  sets.every((set, i) => i === 0 || set.revision > (sets[i - 1]?.revision ?? 0n));
 
 /** The laws of `TallyStore` and `Election`, for every implementation. */
 export function tallyStoreContract(name: string, makeWorld: () => Promise<TallyWorld>): void {
+  tallyRecordsContract(name, makeWorld);
   describe(`tally store: ${name}`, () => {
     let world: TallyWorld;
     let store: TallyStore & Election;
@@ -373,7 +152,7 @@ export function tallyStoreContract(name: string, makeWorld: () => Promise<TallyW
       test("a commit of a lost reply, repeated, changes nothing", async () => {
         const txId = txIdOf("tx-lost");
         const commit = await prepare(txId, fixture.vote(0, txId, SEVEN));
-        await world.loseNextCommitReply(store);
+        await world.loseNextReply(store);
         await expect(store.commit([commit], epochVersion)).rejects.toMatchObject({
           name: "StoreError",
           retryable: true,
@@ -887,30 +666,3 @@ export function tallyStoreContract(name: string, makeWorld: () => Promise<TallyW
     }
   });
 }
-
-/** A forged vote caught by its envelope; the content does not matter to a store. */
-function forgery(fixture: TallyFixture, set: TrusteeSet): StandaloneViolation {
-  const trustee = set.trustees[2] ?? fail();
-  const evidence = {
-    type: "INVALID_SIGNATURE",
-    envelope: { from: "AA==", data: "AA==", seqno: "AA==", topic: "votes", signature: "AA==" },
-  } as const;
-  const common = { peerId: trustee.peerId, grade: "PROOF", evidence } as const;
-  const nodeId: NodeId | null = fixture.members.length > 0 ? trustee.nodeId : null;
-  return {
-    violation: {
-      ...common,
-      txId: txIdOf("tx-forged"),
-      nodeId,
-      type: "INVALID_SIGNATURE",
-      detectedAtMs: Date.parse(isoTime(NOW_MS)),
-    },
-    ban: { ...common, nodeId, reason: "INVALID_SIGNATURE", bannedAtMs: NOW_MS },
-  };
-}
-
-function fail(): never {
-  throw new Error("the fixture lacks what the test needs");
-}
-
-export const testClusterId = (name: string): ClusterId => unwrap(parseClusterId(name));
