@@ -118,7 +118,12 @@ export {
   type TxWrites,
   type Violation,
 } from "./tally.ts";
-export { addTrustee, changeThreshold, removeTrustee } from "./trustee-change.ts";
+export {
+  addTrustee,
+  changeThreshold,
+  removeTrustee,
+  type TrusteeChange,
+} from "./trustee-change.ts";
 export {
   type FaultBounds,
   faultBounds,

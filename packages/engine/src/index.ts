@@ -6,6 +6,7 @@ export {
   submitterMetrics,
 } from "./catalogue.ts";
 export { DeadlineMonitor, type DeadlineOptions } from "./deadline-monitor.ts";
+export type { Observer } from "./membership.ts";
 export { Projector, type ProjectorDependencies } from "./projector.ts";
 export {
   ReceiptBook,
@@ -14,13 +15,6 @@ export {
 } from "./receipt-book.ts";
 export { RECEIPT_BOUNDS } from "./receipt-budget.ts";
 export type { Refusal } from "./refusal.ts";
-export {
-  describeMembership,
-  isDraining,
-  type Membership,
-  type Observer,
-  observersOf,
-} from "./membership.ts";
 export { rendezvousRank } from "./rendezvous.ts";
 export { ReputationKeeper, type ReputationKeeperDependencies } from "./reputation-keeper.ts";
 export { type ClaimsOptions, SubmissionClaims } from "./submission-claims.ts";
@@ -31,6 +25,12 @@ export {
   SubmitterService,
 } from "./submitter-service.ts";
 export { TallyView } from "./tally-view.ts";
+export {
+  type ChangeOutcome,
+  changeTrustees,
+  drainTrustee,
+  type LeavingTrustee,
+} from "./trustee-changes.ts";
 export {
   type Check,
   TrusteeNode,

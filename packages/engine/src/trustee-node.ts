@@ -5,7 +5,6 @@ import {
   type NodeId,
   type PeerId,
   type ProtocolConfig,
-  type Trustee,
   type TrusteeSet,
   type TxId,
   type Value,
@@ -33,6 +32,7 @@ import { Admission } from "./admission.ts";
 import { ByzantineResponse } from "./byzantine-response.ts";
 import { type NodeMetrics, nodeMetrics } from "./catalogue.ts";
 import { DeadlineMonitor } from "./deadline-monitor.ts";
+import { describeMembership, type Membership, type Observer, observersOf } from "./membership.ts";
 import { ReceiptBook } from "./receipt-book.ts";
 import { type RefusedByRules, refusalByNetwork, refusalByRules } from "./refusal.ts";
 import { TallyView } from "./tally-view.ts";
@@ -127,6 +127,11 @@ export class TrusteeNode {
   /** The trustee set in force; only after `start`. */
   get set(): TrusteeSet {
     return this.#configured().set;
+  }
+
+  /** Live nodes that are not trustees; only after `start`. */
+  get observers(): readonly Observer[] {
+    return observersOf(this.view.presence.values(), this.#membership(this.#configured()));
   }
 
   get openTransactions(): number {
@@ -244,9 +249,7 @@ export class TrusteeNode {
       {
         name: "membership",
         ok: member?.nodeId === this.#options.nodeId,
-        detail:
-          membershipOf(this.#options.nodeId, self, member, config.set.epoch) +
-          (member === undefined ? this.#drainingText() : ""),
+        detail: describeMembership(this.#options.nodeId, self, this.#membership(config)),
       },
       {
         name: "standing",
@@ -256,13 +259,8 @@ export class TrusteeNode {
     ];
   }
 
-  /** What a removed trustee still has to do. */
-  #drainingText(): string {
-    const open = this.#deadlines?.openEpochs() ?? new Set<Epoch>();
-    const sets = this.#configured().sets;
-    const self = this.#deps.gossip.localPeerId;
-    const left = [...open].some((epoch) => sets.get(epoch)?.byPeerId.has(self) === true);
-    return left ? "; transactions of its epoch are still open" : "";
+  #membership({ set, sets }: ClusterConfig): Membership {
+    return { set, sets, openEpochs: this.#deadlines?.openEpochs() ?? new Set() };
   }
 
   #configured(): ClusterConfig {
@@ -450,17 +448,4 @@ export class TrusteeNode {
       if (at >= 0) void this.#background.splice(at, 1);
     });
   }
-}
-
-function membershipOf(
-  nodeId: NodeId,
-  self: PeerId,
-  member: Trustee | undefined,
-  epoch: number,
-): string {
-  if (member === undefined)
-    return `this node's key (${self}) is not in the trustee set of epoch ${epoch}`;
-  if (member.nodeId !== nodeId)
-    return `this node's key (${self}) is that of trustee ${member.nodeId} in epoch ${epoch}, not of ${nodeId}`;
-  return `trustee ${nodeId} of epoch ${epoch}`;
 }
