@@ -113,6 +113,20 @@ describe("quorate dev", () => {
     const other = await quorate("vote", "tx-1", "43", "--node", two);
     expect(other).toMatchObject({ code: 1, stdout: "" });
     expect(other.stderr).toContain("ALREADY_VOTED");
+    const [, sequence, hash] =
+      /receipt (\d+) of trustee-2: already_voted, (\S+)/.exec(other.stderr) ?? [];
+    const receipts = ["receipts", "--tx", "tx-1", "--json", "--node", one];
+    // Another node tells it too, once it is in etcd.
+    const deadlineMs = performance.now() + 30_000;
+    let told = await quorate(...receipts);
+    while (JSON.parse(told.stdout).receipts.length === 0 && performance.now() < deadlineMs)
+      told = await quorate(...receipts);
+    expect(JSON.parse(told.stdout)).toMatchObject({
+      complete: true,
+      receipts: [
+        { nodeId: "trustee-2", sequence: Number(sequence), messageHash: hash, verified: true },
+      ],
+    });
 
     const well = await quorate("dev", "status", "--dir", dir, "--json");
     expect(JSON.parse(well.stdout)).toMatchObject({ ok: true, phase: "ready" });

@@ -118,6 +118,8 @@ describe("GET /v1/receipts", () => {
     expect(await listed("?node=node-001")).toEqual(["1:1"]);
     expect(await listed(`?node=${nodeAt(cluster, 1).peerId}`)).toEqual(["2:2", "2:1"]);
     expect(await listed("?tx=none")).toEqual([]);
+    // What is wanted may be older than what is not.
+    expect(await listed("?node=node-002&reason=stale&limit=1")).toEqual(["2:1"]);
   });
 
   it("tells a forged receipt, which never hides the real one", async () => {
