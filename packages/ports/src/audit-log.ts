@@ -87,7 +87,7 @@ export interface ReputationRow {
   readonly totalVotes: number;
   /** Violations that are borne out. */
   readonly violationsCount: number;
-  /** When its newest vote was issued; for a peer that never voted, when it was first noticed. */
+  /** When its newest vote was issued; for a peer that never voted, the earliest time that a row about it has. */
   readonly lastSeenMs: number;
 }
 

@@ -120,6 +120,18 @@ describe("a commit whose outcome is unknown", () => {
           issuedAtMs: 0,
           revision: 5n,
         },
+        {
+          kind: "violation",
+          txId: SUBMISSION.txId,
+          nodeId: null,
+          peerId: unwrap(parsePeerId(`12D3KooW${"B".repeat(44)}`)),
+          type: "SILENT_FAILURE",
+          grade: "OPINION",
+          evidenceJson: "{}",
+          detectedAtMs: 0,
+          borneOut: true,
+          revision: 5n,
+        },
       ],
     } as const;
     proxy.cutNextCommit("reply");
@@ -127,8 +139,13 @@ describe("a commit whose outcome is unknown", () => {
     await expect(call).rejects.toMatchObject({ code: "UNAVAILABLE", retryable: true });
     expect(await log.append(null, batch)).toBe("stale");
     expect(await log.position()).toBe(5n);
-    const { rows } = await pool.query("SELECT total_votes FROM node_reputation");
-    expect(rows).toEqual([{ total_votes: 1n }]);
+    const { rows } = await pool.query(
+      "SELECT total_votes, violations_count, penalty FROM node_reputation ORDER BY peer_id",
+    );
+    expect(rows).toEqual([
+      { total_votes: 1n, violations_count: 0, penalty: 0 },
+      { total_votes: 0n, violations_count: 1, penalty: 0.1 },
+    ]);
   });
 });
 

@@ -187,8 +187,11 @@ class Memory implements MemoryAuditLog {
     if (this.#votes.has(key)) return;
     this.#votes.set(key, row);
     const reputation = this.#reputation(row.peerId, row.nodeId, row.issuedAtMs);
+    reputation.lastSeenMs =
+      reputation.totalVotes === 0
+        ? row.issuedAtMs
+        : Math.max(reputation.lastSeenMs, row.issuedAtMs);
     reputation.totalVotes += 1;
-    reputation.lastSeenMs = Math.max(reputation.lastSeenMs, row.issuedAtMs);
   }
 
   #violation(row: Recorded<ViolationRow>): void {
@@ -246,6 +249,7 @@ class Memory implements MemoryAuditLog {
     const known = this.#reputations.get(peerId);
     if (known !== undefined) {
       known.nodeId = nodeId ?? known.nodeId;
+      if (known.totalVotes === 0) known.lastSeenMs = Math.min(known.lastSeenMs, noticedAtMs);
       return known;
     }
     const fresh: Mutable<ReputationRow> = {

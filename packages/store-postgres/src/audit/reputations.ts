@@ -52,7 +52,9 @@ const WRITE_STATES = `
     node_id = COALESCE(excluded.node_id, r.node_id),
     reputation_score = excluded.reputation_score,
     penalty = excluded.penalty, penalty_at = excluded.penalty_at, proven = excluded.proven,
-    violations_count = r.violations_count + excluded.violations_count`;
+    violations_count = r.violations_count + excluded.violations_count,
+    last_seen = CASE WHEN r.total_votes = 0 THEN LEAST(r.last_seen, excluded.last_seen)
+      ELSE r.last_seen END`;
 
 const READ = `
   SELECT ${STATE}, r.node_id, r.total_votes, r.violations_count, r.last_seen

@@ -24,7 +24,9 @@ const INSERT_VOTES = `
   ON CONFLICT (peer_id) DO UPDATE SET
     node_id = excluded.node_id,
     total_votes = r.total_votes + excluded.total_votes,
-    last_seen = GREATEST(r.last_seen, excluded.last_seen)`;
+    -- Before its first vote it is when the peer was noticed, which may be later than what it then signed.
+    last_seen = CASE WHEN r.total_votes = 0 THEN excluded.last_seen
+      ELSE GREATEST(r.last_seen, excluded.last_seen) END`;
 
 export async function insertVotes(tx: Queries, rows: readonly Revised<VoteRow>[]): Promise<void> {
   if (rows.length === 0) return;

@@ -583,6 +583,24 @@ export function auditLogContract(name: string, makeWorld: () => Promise<AuditLog
         expect(b?.penalty).toBeGreaterThan(0.5);
       });
 
+      test("when a peer was last seen does not depend on how changes are cut either", async () => {
+        const old = (letter: string) => ({
+          ...vote(3n, `${letter}-v`, letter),
+          issuedAtMs: NOW_MS - 9,
+        });
+        const rowsOf = (letter: string) => [
+          violation(2n, `${letter}-b`, letter, "SILENT_FAILURE"),
+          { ...violation(2n, `${letter}-a`, letter, "SILENT_FAILURE"), detectedAtMs: NOW_MS - 5 },
+        ];
+        await append(...rowsOf("A"), old("A"), ...rowsOf("C"));
+        const [first, second] = rowsOf("B");
+        for (const row of [first, second, old("B")])
+          if (row !== undefined)
+            await log.append(await log.position(), { revision: 9n, rows: [row] });
+        const seen = (await log.reputations()).map(({ lastSeenMs }) => lastSeenMs - NOW_MS);
+        expect(seen).toEqual([-9, -9, -5]);
+      });
+
       test("rows tell who it is, and what is known of them", async () => {
         await append(vote(3n, "tx-b", "B"), violation(4n, "tx-c", "A", "SILENT_FAILURE"));
         expect(await log.reputations()).toEqual([
