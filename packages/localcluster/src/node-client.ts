@@ -70,6 +70,16 @@ export interface NodeStatus {
     readonly version: string | null;
     readonly apiUrl: string | null;
   }[];
+  /** Live nodes that have no say: not admitted yet, or removed. */
+  readonly observers: readonly {
+    readonly nodeId: string;
+    readonly peerId: string;
+    readonly addresses: readonly string[];
+    readonly version: string;
+    readonly since: string;
+    /** A removed trustee that is still needed by transactions of its epoch. */
+    readonly draining: boolean;
+  }[];
   readonly openTransactions: number;
   readonly pendingVotes: number;
 }

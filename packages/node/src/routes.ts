@@ -112,7 +112,7 @@ async function castOne(context: RouteContext, vote: unknown): Promise<CastResult
   if (!txId.ok) return refused(400, errorBody(txId.error.code, txId.error.message), "malformed");
   if (!value.ok) return refused(400, errorBody(value.error.code, value.error.message), "malformed");
   const outcome = await withTimeout(context.node.cast(txId.value, value.value), VOTE_WAIT_MS);
-  const answer = answerOf(outcome, txId.value);
+  const answer = answerOf(outcome, txId.value, context);
   const reason = refusalReasonOf(outcome);
   if ("error" in answer) {
     assert(reason !== null, "what was not refused is no error");
@@ -139,7 +139,7 @@ type Answer =
   | { readonly code: 200 | 202; readonly outcome: "RECORDED" | "PENDING" }
   | { readonly code: number; readonly error: ReturnType<typeof errorBody> };
 
-function answerOf(outcome: CastOutcome | null, txId: TxId): Answer {
+function answerOf(outcome: CastOutcome | null, txId: TxId, context: RouteContext): Answer {
   if (outcome === null) return { code: 202, outcome: "PENDING" };
   if (outcome.kind === "RECORDED") return { code: 200, outcome: "RECORDED" };
   const refuse = (code: number, name: string, message: string): Answer => ({
@@ -155,18 +155,14 @@ function answerOf(outcome: CastOutcome | null, txId: TxId): Answer {
       `this trustee has voted ${outcome.value} for ${txId}; a second value would be a double vote`,
     );
   if (outcome.kind === "NOT_A_TRUSTEE")
-    return refuse(
-      403,
-      "NOT_A_TRUSTEE",
-      "this node's key is not in the trustee set, so it can't vote",
-    );
+    return refuse(403, "NOT_A_TRUSTEE", whyNoSay(txId, context));
   switch (outcome.code) {
     case "BANNED":
       return refuse(403, "BANNED", "this trustee is banned");
     case "WRONG_EPOCH":
       return refuse(409, "WRONG_EPOCH", `${txId} belongs to another epoch`);
     case "UNKNOWN_TRUSTEE":
-      return refuse(403, "NOT_A_TRUSTEE", "this node is not a trustee of the transaction's epoch");
+      return refuse(403, "NOT_A_TRUSTEE", whyNoSay(txId, context));
     case "RECORD_FORGED":
       return refuse(
         409,
@@ -182,6 +178,15 @@ function answerOf(outcome: CastOutcome | null, txId: TxId): Answer {
     default:
       return outcome.code satisfies never;
   }
+}
+
+/** A transaction keeps the trustees it opened under, which may not be those in force. */
+function whyNoSay(txId: TxId, { node, peerId }: RouteContext): string {
+  const { epoch, byPeerId } = node.set;
+  const opened = node.view.record(txId)?.epoch ?? epoch;
+  if (opened !== epoch && byPeerId.has(peerId))
+    return `${txId} opened in epoch ${opened} and is decided by that epoch's trustees; this node has been one since a later epoch`;
+  return `this node's key is not in the trustee set of epoch ${opened}, so it can't vote on ${txId}`;
 }
 
 async function waitFor(
@@ -263,6 +268,10 @@ function statusJson({ node, clusterId, nodeId, peerId, version }: RouteContext):
         apiUrl: presence?.apiUrl ?? null,
       };
     }),
+    observers: node.observers.map(({ startedAtMs, ...observer }) => ({
+      ...observer,
+      since: isoTime(startedAtMs),
+    })),
     openTransactions: node.openTransactions,
     pendingVotes: node.pendingVotes,
   };

@@ -87,6 +87,13 @@ describe("a transaction", () => {
 });
 
 describe("a node's status", () => {
+  const OBSERVER = {
+    peerId: "12D3",
+    addresses: [],
+    version: "0.1.0",
+    since: "2026-01-01T00:00:00.000Z",
+  };
+
   it("tells banned, online and offline trustees apart, and repeats the warnings", () => {
     const trustee = { peerId: "12D3", banReason: null, version: null, apiUrl: null };
     const status: NodeStatus = {
@@ -111,10 +118,17 @@ describe("a node's status", () => {
           banReason: "DOUBLE_VOTING",
         },
       ],
+      observers: [
+        { ...OBSERVER, nodeId: "trustee-4", draining: true },
+        { ...OBSERVER, nodeId: "trustee-5", draining: false },
+      ],
       openTransactions: 2,
       pendingVotes: 3,
     };
     const shown = renderStatus(status, PLAIN);
+    expect(shown).toMatch(/^trustee-4 +draining +0\.1\.0 +2026-01-01T00:00:00\.000Z +12D3$/m);
+    expect(shown).toMatch(/^trustee-5 +observes/m);
+    expect(renderStatus({ ...status, observers: [] }, PLAIN)).not.toContain("NO TRUSTEE");
     expect(shown).toMatch(/^trustee-1 +online +- +http:\/\/x:1/m);
     expect(shown).toMatch(/^trustee-2 +offline/m);
     expect(shown).toMatch(/^trustee-3 +banned: DOUBLE_VOTING/m);

@@ -34,6 +34,18 @@ export function renderStatus(status: NodeStatus, style: Style): string {
     ]),
     style.dim,
   );
+  const observers = table(
+    ["NO TRUSTEE", "STATE", "VERSION", "SINCE", "PEER"],
+    status.observers.map((o) => [
+      o.nodeId,
+      o.draining ? style.warn("draining") : "observes",
+      o.version,
+      o.since,
+      o.peerId,
+    ]),
+    style.dim,
+  );
   const warnings = status.faultBounds.warnings.map((w) => style.warn(`warning: ${w}`));
-  return [head, checks, trustees, ...warnings].join("\n\n");
+  const lists = status.observers.length === 0 ? [trustees] : [trustees, observers];
+  return [head, checks, ...lists, ...warnings].join("\n\n");
 }
