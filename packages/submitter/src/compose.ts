@@ -5,7 +5,7 @@ import { LIMITS, parseTxId } from "@quorate/core";
 import { createEd25519 } from "@quorate/crypto-sodium";
 import { SubmitterService } from "@quorate/engine";
 import { type AbortOptions, type Lifecycle, StoreError } from "@quorate/ports";
-import { pathBeside, type SubmitterSettings } from "@quorate/settings";
+import { faultPointFrom, pathBeside, type SubmitterSettings } from "@quorate/settings";
 import { createEtcdTallyStore } from "@quorate/store-etcd";
 import {
   createAuditLog,
@@ -91,6 +91,7 @@ export async function composeSubmitter(
       clock,
       logger,
       metrics,
+      fault: faultPointFrom(process.env),
       onFatal: (error) => fatal.resolve(error),
     },
   );
