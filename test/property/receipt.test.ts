@@ -137,6 +137,19 @@ describe("a receipt", () => {
     expect(check(sample, new Map())).toBe(false);
   });
 
+  it("in another trustee's name or for another cluster is not believed, although a trustee signed it", () => {
+    const [sample] = fc.sample(receipts, { numRuns: 1, seed: 2 });
+    if (sample === undefined) throw new Error("one was asked for");
+    const { signature: _, ...fields } = sample;
+    const sign = (changes: Partial<Receipt>): Receipt =>
+      signReceipt({ ...fields, ...changes }, (bytes) => other.signer.sign(bytes));
+    const { nodeId, peerId } = other;
+    const elsewhere = testCluster({ trustees: 1, threshold: 1, clusterId: "other" }).set;
+    expect(check(sign({ nodeId, peerId }))).toBe(true);
+    expect(check(sign({ peerId }))).toBe(false);
+    expect(check(sign({ nodeId, peerId, clusterId: elsewhere.clusterId }))).toBe(false);
+  });
+
   it("is the same after a way through JSON", () => {
     fc.assert(
       fc.property(receipts, (receipt) => {
@@ -174,6 +187,15 @@ describe("a receipt", () => {
         }
         expect(receiptFromJson({ ...json, more: 1 }).ok).toBe(false);
         expect(receiptFromJson({ ...json, count: 0 }).ok).toBe(false);
+        // As long as a hash or a signature in base64, but of a byte more or fewer.
+        for (const bytes of [31, 33])
+          expect(
+            receiptFromJson({ ...json, messageHash: toBase64(new Uint8Array(bytes)) }).ok,
+          ).toBe(false);
+        for (const bytes of [65, 66])
+          expect(receiptFromJson({ ...json, signature: toBase64(new Uint8Array(bytes)) }).ok).toBe(
+            false,
+          );
         expect(receiptFromJson({ ...json, firstAtMs: 2, lastAtMs: 1 }).ok).toBe(false);
       }),
       { numRuns: 10 },
