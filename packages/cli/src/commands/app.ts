@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { constants } from "node:os";
-import { appCommand, type AppName } from "@quorate/localcluster/apps";
+import { type AppName, appCommand } from "@quorate/localcluster/apps";
 import type { Command } from "commander";
 
 const APPS: Readonly<Record<string, AppName>> = {
@@ -32,8 +32,13 @@ export function addAppCommands(program: Command): void {
 
 /** Runs an app as a child on this terminal; resolves to the exit code a shell would report. */
 export function runAttached(app: AppName, args: readonly string[]): Promise<number> {
+  return runNodeAttached([...appCommand(app), ...args]);
+}
+
+/** The same for any program of this Node's. @param args Node's own, the program, and the program's */
+export function runNodeAttached(args: readonly string[]): Promise<number> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [...appCommand(app), ...args], { stdio: "inherit" });
+    const child = spawn(process.execPath, args, { stdio: "inherit" });
     const forward = (signal: NodeJS.Signals): void => {
       // Ctrl-C at a terminal reaches the child by itself; twice would look impatient.
       if (signal === "SIGINT" && process.stdin.isTTY) return;

@@ -1,13 +1,14 @@
 import type { Command } from "commander";
 import { Option } from "commander";
 import type { CommandContext } from "../context.ts";
-import { anyNumber, etcdMembers } from "../options.ts";
-import type { DevUpOptions } from "../dev/up.ts";
+import type { DevAttackOptions } from "../dev/attack.ts";
 import type { DevTarget } from "../dev/down.ts";
+import type { DevUpOptions } from "../dev/up.ts";
+import { anyNumber, etcdMembers } from "../options.ts";
 
 const DIRECTORY_DEFAULT = ".quorate/dev";
 
-/** `dev up`, `down` and `status`: a whole cluster on this machine. */
+/** `dev up`, `down`, `status` and `attack`: a whole cluster on this machine. */
 export function addDevCommands(program: Command, { terminal, done }: CommandContext): void {
   const dev = program.command("dev").description("run a whole cluster on this machine");
   dev
@@ -55,6 +56,29 @@ Examples:
     .action(
       done(async (options: DevTarget) =>
         (await import("../dev/status.ts")).devStatus(options, terminal),
+      ),
+    );
+  dev
+    .command("attack")
+    .description(
+      "rehearse attacks on a cluster that is started for it, and check how it takes each",
+    )
+    .argument("[names...]", "attacks to run")
+    .option("--list", "say which attacks there are")
+    .option("--all", "run every attack: several minutes")
+    .option("--short", "run those of the short run: about a minute")
+    .option("--dir <dir>", "keep keys, data and logs in a new folder there")
+    .option("--json", "print one JSON document; progress goes to stderr")
+    .addHelpText(
+      "after",
+      `
+Examples:
+  quorate dev attack --list
+  quorate dev attack split-equivocation --dir rehearsal`,
+    )
+    .action(
+      done(async (names: readonly string[], options: DevAttackOptions) =>
+        (await import("../dev/attack.ts")).devAttack(names, options),
       ),
     );
 }
