@@ -36,13 +36,14 @@ const minority = violation("MINORITY_VOTE", {
   threshold: 3,
   majority,
 });
-const silent = violation("SILENT_FAILURE", {
+const silentEvidence = {
   type: "SILENT_FAILURE",
   nodeId: nodeAt(cluster, 1).nodeId,
   openedAtMs: 1,
   deadlineAtMs: 2,
   voted: [],
-});
+} as const;
+const silent = violation("SILENT_FAILURE", silentEvidence);
 const holds = (claim: Violation, known = sets): boolean => isBorneOut(claim, known, cluster.verify);
 
 test("genuine evidence backs its violation, and an observation of a trustee is taken as it is", () => {
@@ -60,6 +61,7 @@ test("a genuine violation copied to another transaction, peer, type or grade is 
     { ...double, grade: "OPINION" },
     { ...silent, peerId: other.peerId },
     { ...silent, nodeId: other.nodeId },
+    { ...silent, evidence: { ...silentEvidence, nodeId: other.nodeId } },
   ];
   expect(forged.map((claim) => holds(claim))).toEqual(forged.map(() => false));
 });
