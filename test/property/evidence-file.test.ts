@@ -1,12 +1,9 @@
 import {
   type AbortReason,
-  DEFAULT_PROTOCOL_CONFIG,
-  decide,
   type Epoch,
   type EvidenceFile,
   type EvidenceFileInput,
   emptySnapshot,
-  encodeFrame,
   evidenceTxId,
   hash,
   LIMITS,
@@ -16,140 +13,32 @@ import {
   onlySet,
   parseEpoch,
   parseEvidenceId,
-  type SignedVote,
-  signFrame,
   type TrusteeSet,
   type TxSnapshot,
   toBase64,
   trusteeSetFingerprint,
   unwrap,
   utf8,
-  type VerifiedVote,
-  type Violation,
   verifyEvidenceFile,
 } from "@quorate/core";
-import {
-  nodeAt,
-  signedEnvelope,
-  type TestCluster,
-  testCluster,
-  txIdOf,
-  unsignedVote,
-  vote,
-  votes,
-} from "@quorate/testkit";
+import { nodeAt, testCluster, txIdOf, vote } from "@quorate/testkit";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-
-const cluster = testCluster({ trustees: 4, threshold: 3 });
-const { set, verify } = cluster;
-const EXPORTER = 2;
-const NOW_MS = 1_700_000_100_000;
-
-const atEpoch = (of: TrusteeSet, number: number): TrusteeSet =>
-  unwrap(makeTrusteeSet({ ...of, epoch: unwrap(parseEpoch(number)) }));
-
-/** What `decide` makes of votes that come in this order, and of the deadline afterwards. */
-function judged(
-  arriving: readonly VerifiedVote[],
-  options: { readonly deadline?: boolean; readonly of?: TestCluster } = {},
-): { readonly snapshot: TxSnapshot; readonly violations: readonly Violation[] } {
-  const of = options.of ?? cluster;
-  let snapshot = emptySnapshot(txIdOf("tx"));
-  const violations: Violation[] = [];
-  const step = (incoming: readonly VerifiedVote[], deadlinePassed: boolean): void => {
-    const { writes } = decide(
-      snapshot,
-      { votes: incoming, nowMs: NOW_MS, deadlinePassed },
-      {
-        set: of.set,
-        config: DEFAULT_PROTOCOL_CONFIG,
-        bans: new Map(),
-        silenceStreaks: new Map(),
-        verify,
-      },
-    );
-    if (writes === null) return;
-    violations.push(...writes.violations);
-    const recorded = new Map<NodeId, SignedVote>(snapshot.votes);
-    for (const v of writes.newVotes) recorded.set(v.vote.nodeId, v);
-    snapshot = {
-      ...snapshot,
-      status: writes.status,
-      record: writes.record ?? snapshot.record,
-      votes: recorded,
-    };
-  };
-  for (const incoming of arriving) step([incoming], false);
-  if (options.deadline === true) step([], true);
-  return { snapshot, violations };
-}
-
-/** A vote out of a batch of three, so that its proof has a path. */
-const batched = (node: number, value: number, of: TestCluster = cluster): VerifiedVote =>
-  votes(of, node, [
-    { txId: "other-1", value: 0 },
-    { txId: "tx", value },
-    { txId: "other-2", value: 0 },
-  ])[1]!;
-
-function inputOf(
-  violation: EvidenceFileInput["violation"],
-  snapshot: TxSnapshot = emptySnapshot(txIdOf("tx")),
-): EvidenceFileInput {
-  return {
-    violation,
-    clusterId: set.clusterId,
-    sets: onlySet(set),
-    tally: { snapshot, revision: 4_711n },
-    exporter: nodeAt(cluster, EXPORTER).peerId,
-    exportedAtMs: NOW_MS + 60_000,
-  };
-}
-
-const sign = (message: Uint8Array): Uint8Array => nodeAt(cluster, EXPORTER).signer.sign(message);
-
-function only(violations: readonly Violation[], type: Violation["type"]): Violation {
-  const found = violations.filter((v) => v.type === type);
-  expect(found).toHaveLength(1);
-  return found[0]!;
-}
-
-const doubleVote = judged([batched(3, 1), batched(0, 1), batched(3, 2)]);
-const minority = judged([batched(3, 2), ...[0, 1, 2].map((node) => batched(node, 1))]);
-const silent = judged(
-  [0, 1, 2].map((node) => batched(node, 1)),
-  { deadline: true },
-);
-/** Node 4 publishes a vote in node 2's name that node 4 signed itself. */
-const forged: Violation = {
-  txId: txIdOf("tx"),
-  peerId: nodeAt(cluster, 3).peerId,
-  nodeId: nodeAt(cluster, 3).nodeId,
-  type: "INVALID_SIGNATURE",
-  grade: "PROOF",
-  detectedAtMs: NOW_MS,
-  evidence: {
-    type: "INVALID_SIGNATURE",
-    envelope: signedEnvelope(
-      cluster,
-      3,
-      encodeFrame(
-        signFrame([unsignedVote(cluster, 1, { txId: "tx", value: 9 })], (message) =>
-          nodeAt(cluster, 3).signer.sign(message),
-        ),
-      ),
-    ),
-  },
-};
-
-const INPUTS: Readonly<Record<Violation["type"], EvidenceFileInput>> = {
-  DOUBLE_VOTING: inputOf(only(doubleVote.violations, "DOUBLE_VOTING"), doubleVote.snapshot),
-  MINORITY_VOTE: inputOf(only(minority.violations, "MINORITY_VOTE"), minority.snapshot),
-  INVALID_SIGNATURE: inputOf(forged),
-  SILENT_FAILURE: inputOf(only(silent.violations, "SILENT_FAILURE"), silent.snapshot),
-};
-const TYPES = Object.keys(INPUTS) as readonly Violation["type"][];
+import {
+  atEpoch,
+  batched,
+  cluster,
+  EXPORTER,
+  INPUTS,
+  inputOf,
+  judged,
+  only,
+  set,
+  sign,
+  silent,
+  TYPES,
+  verify,
+} from "./evidence-cases.ts";
 
 const textOf = (input: EvidenceFileInput): string => unwrap(makeEvidenceFile(input, sign, verify));
 const judge = (text: string) => verifyEvidenceFile(utf8(text), verify);

@@ -127,6 +127,11 @@ describe("GET /v1/evidence", () => {
     };
     for (const query of ["tx=tx-a", "node=node-005", `node=${offender.peerId}`, "limit=1"])
       expect((await ask(`/v1/evidence?${query}`)).json, query).toMatchObject({ evidence: [one] });
+    // Looked for beyond the first of each page.
+    expect((await ask("/v1/evidence?node=node-003&limit=1")).json).toMatchObject({
+      evidence: [{ txId: "tx-c" }],
+      next: null,
+    });
     expect((await ask("/v1/evidence?tx=tx-a&node=node-001")).json).toEqual({
       evidence: [],
       next: null,
