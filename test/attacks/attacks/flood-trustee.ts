@@ -11,11 +11,15 @@ export const floodTrustee: Attack = {
   short: false,
   run: async (stage) => {
     const { key, peer } = await stage.joinAsTrustee();
-    await honestShareUnder(stage, peer, key.seed, {
-      kind: "stale-votes",
-      clusterId: stage.cluster.clusterId,
-      epoch: stage.cluster.set.epoch,
-      nodeId: ATTACKER,
+    await honestShareUnder(stage, peer, {
+      seed: key.seed,
+      junk: {
+        kind: "stale-votes",
+        clusterId: stage.cluster.clusterId,
+        epoch: stage.cluster.set.epoch,
+        nodeId: ATTACKER,
+      },
+      changesKeys: false,
     });
     await stage.turnedAway(1, "stale", "rate_limited", "gossip IGNORE");
     await stage.round();

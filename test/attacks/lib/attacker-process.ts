@@ -66,7 +66,12 @@ async function perform(command: AttackerCommand): Promise<AttackerAnswers[keyof 
       return { armed: command.count };
     }
     case "fire":
-      return fire(peerOf(command.peer), armed.get(command.peer) ?? [], command.perSecond);
+      return fire(
+        peerOf(command.peer),
+        armed.get(command.peer) ?? [],
+        command,
+        (peer) => void swarm.push(peer),
+      );
     case "authors":
       return unknownAuthors(peerOf(command.peer), command.topic, command.count);
     case "swarm":

@@ -39,8 +39,16 @@ export type AttackerCommand =
       readonly count: number;
       readonly junk: FloodJunk;
     }
-  /** Sends what was armed. */
-  | { readonly do: "fire"; readonly peer: string; readonly perSecond: number }
+  /** Sends what was armed; comes back with a new connection whenever it is cut off. */
+  | {
+      readonly do: "fire";
+      readonly peer: string;
+      readonly perSecond: number;
+      readonly addresses: readonly string[];
+      readonly topic: string;
+      /** Under which key to come back; null means another one each time. */
+      readonly rejoinSeedHex: string | null;
+    }
   | {
       readonly do: "swarm";
       /** Identities, each with a connection of its own to each address. */
@@ -98,7 +106,13 @@ export interface AttackerAnswers {
   /** When the first was handed to the network, in ms since the Unix epoch. */
   readonly send: { readonly sent: number; readonly atMs: number };
   readonly arm: { readonly armed: number };
-  readonly fire: { readonly sent: number; readonly refused: number; readonly seconds: number };
+  readonly fire: {
+    readonly sent: number;
+    /** Messages that no node took: cut off, or too slow for the rate. */
+    readonly refused: number;
+    readonly rejoined: number;
+    readonly seconds: number;
+  };
   readonly swarm: {
     readonly connected: number;
     readonly refused: number;

@@ -153,8 +153,8 @@ export class EvilPeer {
   }
 
   /** Lets it loose. */
-  fire(perSecond: number): Promise<AttackerAnswers["fire"]> {
-    return this.#attacker.call("fire", { peer: this.name, perSecond });
+  fire(request: Omit<CommandOf<"fire">, "peer">): Promise<AttackerAnswers["fire"]> {
+    return this.#attacker.call("fire", { ...request, peer: this.name });
   }
 
   /** Everything overheard so far, newest last. */

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import {
   encodeFrame,
+  hexToBytes,
   parseClusterId,
   parseEpoch,
   parseNodeId,
@@ -10,8 +11,8 @@ import {
   unwrap,
 } from "@quorate/core";
 import { createVoteSigner } from "@quorate/crypto-sodium";
-import type { AttackerAnswers, FloodJunk } from "./attacker-protocol.ts";
-import { pause, type RawPeer } from "./raw-peer.ts";
+import type { AttackerAnswers, AttackerCommand, FloodJunk } from "./attacker-protocol.ts";
+import { pause, RawPeer } from "./raw-peer.ts";
 import { envelop, framed, messagesRpc, type Signer } from "./wire.ts";
 
 /** Messages in one RPC: a flood need not pay for small writes. */
@@ -19,6 +20,7 @@ const PER_RPC = 16;
 const TICK_MS = 10;
 /** A target that does not read is not waited for, and no more is queued for it: 8 MiB. */
 const BACKLOG_BYTES_MAX = 8 * 1_024 * 1_024;
+const REJOIN_MS = 1_000;
 const STALE_MS = 3_600_000;
 const NOISE_BYTES = 200;
 
@@ -37,24 +39,51 @@ export function arm(
 
 /** Sends them to everybody at a rate. What a target does not take in time is not sent to it. */
 export async function fire(
-  peer: RawPeer,
+  first: RawPeer,
   rpcs: readonly Uint8Array[],
-  perSecond: number,
+  request: Omit<Extract<AttackerCommand, { do: "fire" }>, "do">,
+  onOpened: (peer: RawPeer) => void,
 ): Promise<AttackerAnswers["fire"]> {
   const startedMs = performance.now();
+  let peer = first;
   let sent = 0;
   let refused = 0;
+  let rejoined = 0;
+  let rejoining: Promise<void> | null = null;
   for (let next = 0; next < rpcs.length; ) {
-    const due = ((performance.now() - startedMs) / 1_000) * (perSecond / PER_RPC);
+    const due = ((performance.now() - startedMs) / 1_000) * (request.perSecond / PER_RPC);
     for (; next < Math.min(due, rpcs.length); next++) {
       const rpc = rpcs[next] ?? new Uint8Array();
       const taken = peer.backlog([]) < BACKLOG_BYTES_MAX ? peer.write([], rpc) : 0;
       if (taken > 0) sent += PER_RPC;
       else refused += PER_RPC;
     }
+    if (peer.admitted.length === 0 && rejoining === null)
+      rejoining = rejoin(request, onOpened)
+        .then((fresh) => {
+          peer = fresh;
+          rejoined++;
+        })
+        .catch(() => {})
+        .finally(() => {
+          rejoining = null;
+        });
     await pause(TICK_MS);
   }
-  return { sent, refused, seconds: (performance.now() - startedMs) / 1_000 };
+  await rejoining;
+  return { sent, refused, rejoined, seconds: (performance.now() - startedMs) / 1_000 };
+}
+
+async function rejoin(
+  request: Omit<Extract<AttackerCommand, { do: "fire" }>, "do">,
+  onOpened: (peer: RawPeer) => void,
+): Promise<RawPeer> {
+  const { rejoinSeedHex: hex, addresses, topic } = request;
+  const seed = hex === null ? randomBytes(32) : hexToBytes(hex);
+  const peer = await RawPeer.open({ seed, listen: [], relay: false });
+  onOpened(peer);
+  await Promise.all(addresses.map((address) => peer.connect(address, [topic], REJOIN_MS)));
+  return peer;
 }
 
 function junkMaker(junk: FloodJunk, signer: Signer): () => Uint8Array {

@@ -1,5 +1,7 @@
+import type { LocalCluster } from "@quorate/localcluster";
 import type { Attack, AttackResult } from "./attack.ts";
 import { type Attacker, startAttacker } from "./attacker.ts";
+import { conclude } from "./conclude.ts";
 import { Playgrounds } from "./playgrounds.ts";
 import { Stage } from "./stage.ts";
 
@@ -37,21 +39,54 @@ async function runAttack(
   say: (text: string) => void,
 ): Promise<AttackResult> {
   const startedMs = performance.now();
-  const cluster = await playgrounds.enter(attack);
-  const stage = await Stage.set({ cluster, servers: playgrounds.servers, attack, attacker, say });
-  let failure: unknown = null;
-  try {
-    await attack.run(stage);
-  } catch (error) {
-    failure = error ?? new Error("the attack failed without a reason");
-  }
+  const seconds = (): number => Math.round((performance.now() - startedMs) / 100) / 10;
+  let cluster: LocalCluster | null = null;
   let passed = false;
   try {
-    const result = await stage.conclude(failure);
+    cluster = await playgrounds.enter(attack);
+    const stage = await Stage.set({
+      cluster,
+      servers: playgrounds.servers,
+      attack,
+      attacker,
+      say,
+    });
+    let failure: unknown = null;
+    try {
+      await attack.run(stage);
+    } catch (error) {
+      failure = error ?? new Error("the attack failed without a reason");
+    }
+    const result = await conclude(stage, failure);
     passed = result.passed;
-    return { ...result, seconds: Math.round((performance.now() - startedMs) / 100) / 10 };
+    return { ...result, seconds: seconds() };
+  } catch (error) {
+    // One cluster that does not start must not hide how the other attacks end.
+    return brokenOff(attack, error, seconds());
   } finally {
     await attacker.call("reset", {});
-    await playgrounds.leave(cluster, !passed);
+    if (cluster !== null) await playgrounds.leave(cluster, !passed);
   }
+}
+
+function brokenOff(attack: Attack, error: unknown, seconds: number): AttackResult {
+  const { name, does, expects } = attack;
+  return {
+    name,
+    does,
+    expects,
+    passed: false,
+    problems: [error instanceof Error ? error.message : "the rehearsal broke off"],
+    caught: null,
+    refused: null,
+    banInEtcdMs: null,
+    banEverywhereMs: null,
+    evidenceVerified: null,
+    finding: null,
+    honestBanned: 0,
+    wronglyDecided: 0,
+    transactions: { honest: 0, decided: 0, abortedByPolicy: 0 },
+    figures: {},
+    seconds,
+  };
 }

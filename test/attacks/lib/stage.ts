@@ -2,12 +2,10 @@ import { readFileSync } from "node:fs";
 import type { Evidence, ViolationType } from "@quorate/core";
 import { waitUntil } from "@quorate/devkit";
 import type { LocalCluster, LocalNode, LocalServers } from "@quorate/localcluster";
-import { createNodeClient } from "@quorate/localcluster/client";
-import type { Attack, AttackResult } from "./attack.ts";
+import type { Attack } from "./attack.ts";
 import { ATTACKER } from "./attack.ts";
 import { type Attacker, EvilPeer } from "./attacker.ts";
-import { checkEvidence, type EvidenceVerdict } from "./evidence.ts";
-import { HonestTraffic, readChain } from "./honest-traffic.ts";
+import { HonestTraffic } from "./honest-traffic.ts";
 import {
   frameBytes,
   type Identity,
@@ -38,6 +36,15 @@ const REFUSAL_TIMEOUT_MS = 10_000;
 /** What a vote of the attack says; the rest is the cluster's own. */
 export type StageVote = Pick<VoteFields, "txId" | "value"> & Partial<VoteFields>;
 
+/** What is noted while an attack runs, for the balance at its end. */
+export interface Notes {
+  readonly problems: string[];
+  refused: string | null;
+  banInEtcdMs: number | null;
+  banEverywhereMs: number | null;
+  readonly recordersBefore: ReadonlyMap<string, number>;
+}
+
 /** One attack on one cluster: its means, and what is watched and checked meanwhile. */
 export class Stage {
   readonly cluster: LocalCluster;
@@ -47,16 +54,11 @@ export class Stage {
   readonly etcd: EtcdEyes;
   readonly traffic: HonestTraffic;
   readonly topic: string;
+  readonly notes: Notes;
   readonly figures: Record<string, number | string | boolean> = {};
   readonly #say: (text: string) => void;
-  readonly #problems: string[] = [];
   readonly #refusalsBefore: Refusals;
-  readonly #recordersBefore: ReadonlyMap<string, number>;
-  readonly #startedMs = performance.now();
   #publishedAtMs: number | null = null;
-  #banInEtcdMs: number | null = null;
-  #banEverywhereMs: number | null = null;
-  #refused: string | null = null;
   #round = 0;
   #markers = 0;
 
@@ -80,7 +82,13 @@ export class Stage {
     this.traffic = new HonestTraffic(init.transactions);
     this.topic = `quorate/${init.cluster.clusterId}/votes/1`;
     this.#refusalsBefore = init.refusals;
-    this.#recordersBefore = init.recorders;
+    this.notes = {
+      problems: [],
+      refused: null,
+      banInEtcdMs: null,
+      banEverywhereMs: null,
+      recordersBefore: init.recorders,
+    };
   }
 
   static async set(init: {
@@ -109,7 +117,7 @@ export class Stage {
 
   /** A condition that must hold; the attack goes on when it does not. */
   check(holds: boolean, what: string): void {
-    if (!holds) this.#problems.push(what);
+    if (!holds) this.notes.problems.push(what);
   }
 
   /** Honest nodes that run. */
@@ -252,8 +260,8 @@ export class Stage {
         wait(`the ban of ${nodeId} on ${node.name}`, async () => (await bansAt(node)).has(peerId)),
       ),
     ]);
-    this.#banInEtcdMs = inEtcd;
-    this.#banEverywhereMs = Math.max(inEtcd, ...atNodes);
+    this.notes.banInEtcdMs = inEtcd;
+    this.notes.banEverywhereMs = Math.max(inEtcd, ...atNodes);
     const found = (await this.etcd.bans()).get(peerId)?.["reason"];
     this.check(found === reason, `${nodeId} is banned for ${String(found)}, not for ${reason}`);
   }
@@ -359,7 +367,7 @@ export class Stage {
 
   /** How the attack was turned away, where no counter tells. */
   refusedBecause(how: string): void {
-    this.#refused = how;
+    this.notes.refused = how;
   }
 
   /** Stored violations of a trustee, by type: their evidence, and the ids under which it is exported. */
@@ -377,107 +385,4 @@ export class Stage {
       }),
     );
   }
-
-  /** Draws the balance. */
-  async conclude(failure: unknown): Promise<AttackResult> {
-    const { attack } = this;
-    if (failure !== null)
-      this.#problems.push(failure instanceof Error ? failure.message : "the attack broke off");
-    await this.traffic.settled(this.etcd);
-    const statuses = await this.etcd.under("transaction_status/");
-    const chain = await readChain(this.servers, this.cluster, statuses.keys());
-    const traffic = await this.traffic.judge(this.etcd, chain);
-    this.#problems.push(...traffic.problems);
-    const bans = await this.#judgeBans();
-    const { reaction } = attack;
-    const caught =
-      bans.guilty.length === 0
-        ? null
-        : {
-            banned: bans.guilty,
-            reason: bans.reason,
-            recordedBy: reaction.kind === "ban" ? await this.#recordedBy(reaction.reason) : [],
-          };
-    if (failure === null && reaction.kind === "nobody" && reaction.refusedBy.length > 0)
-      await this.turnedAway(1, ...reaction.refusedBy);
-    const evidence = reaction.kind === "ban" ? await this.#judgeEvidence(reaction) : null;
-    return {
-      name: attack.name,
-      does: attack.does,
-      expects: attack.expects,
-      passed: this.#problems.length === 0,
-      problems: this.#problems,
-      caught,
-      refused: reaction.kind === "ban" || caught !== null ? null : await this.#refusedHow(),
-      banInEtcdMs: this.#banInEtcdMs,
-      banEverywhereMs: this.#banEverywhereMs,
-      evidenceVerified: evidence?.verified ?? null,
-      finding: evidence?.sentence ?? null,
-      honestBanned: bans.innocent.length,
-      wronglyDecided: traffic.wronglyDecided,
-      transactions: {
-        honest: traffic.honest,
-        decided: traffic.decided,
-        abortedByPolicy: traffic.abortedByPolicy,
-      },
-      figures: this.figures,
-      seconds: Math.round((performance.now() - this.#startedMs) / 100) / 10,
-    };
-  }
-
-  async #refusedHow(): Promise<string> {
-    const counted = wordsOf(await this.refusals());
-    return this.#refused === null ? counted : `${this.#refused} (${counted})`;
-  }
-
-  async #judgeBans(): Promise<{
-    readonly guilty: readonly string[];
-    readonly innocent: readonly string[];
-    readonly reason: string;
-  }> {
-    const { reaction, attackers = [ATTACKER] } = this.attack;
-    const bans = await this.etcd.bans();
-    const nameOf = (peerId: string): string =>
-      this.cluster.set.trustees.find((t) => t.peerId === peerId)?.nodeId ?? peerId;
-    const names = [...bans.keys()].map(nameOf);
-    const expected = reaction.kind === "ban" ? [reaction.nodeId] : [];
-    const guilty = names.filter((name) =>
-      reaction.kind === "at-most-the-attacker" ? attackers.includes(name) : expected.includes(name),
-    );
-    const others = names.filter((name) => !guilty.includes(name));
-    for (const name of others) this.#problems.push(`${name} is banned, and should not be`);
-    for (const name of expected)
-      if (!guilty.includes(name)) this.#problems.push(`${name} is not banned`);
-    const reason = [...bans.values()].map((ban) => String(ban["reason"])).join(", ");
-    return { guilty, innocent: others.filter((name) => !attackers.includes(name)), reason };
-  }
-
-  async #recordedBy(type: ViolationType): Promise<readonly string[]> {
-    const after = await recordersOf(this.honest, type);
-    return [...after].flatMap(([name, n]) =>
-      n > (this.#recordersBefore.get(name) ?? 0) ? [name] : [],
-    );
-  }
-
-  async #judgeEvidence(reaction: {
-    readonly nodeId: string;
-    readonly reason: ViolationType;
-  }): Promise<EvidenceVerdict> {
-    const stored = (await this.violationsOf(reaction.nodeId)).get(reaction.reason);
-    const exporter = this.honest[0];
-    if (stored === undefined || exporter === undefined) {
-      this.#problems.push(`no evidence is stored for ${reaction.reason}`);
-      return { verified: false, nodeId: null, sentence: "no evidence is stored" };
-    }
-    const file = await createNodeClient(exporter.url).evidenceFile(stored.id);
-    const verdict = checkEvidence(Buffer.from(file, "utf8"));
-    if (!verdict.verified) this.#problems.push(`the evidence does not hold: ${verdict.sentence}`);
-    else if (verdict.nodeId !== reaction.nodeId)
-      this.#problems.push(`the evidence proves something about ${verdict.nodeId}`);
-    return verdict;
-  }
-}
-
-function wordsOf(refusals: ReadonlyMap<string, number>): string {
-  return [...refusals].map(([reason, n]) => `${reason} ×${n}`).join(", ") || "nothing to refuse";
 }

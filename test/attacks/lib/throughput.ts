@@ -1,3 +1,4 @@
+import { bytesToHex } from "@quorate/core";
 import { createNodeClient } from "@quorate/localcluster/client";
 import type { EvilPeer } from "./attacker.ts";
 import type { FloodJunk } from "./attacker-protocol.ts";
@@ -19,19 +20,30 @@ const GRACE_MS = 1_000;
 export async function honestShareUnder(
   stage: Stage,
   peer: EvilPeer,
-  seed: Uint8Array,
-  junk: FloodJunk,
+  flooder: {
+    readonly seed: Uint8Array;
+    readonly junk: FloodJunk;
+    /** Whether it comes back under another key each time that it is cut off. */
+    readonly changesKeys: boolean;
+  },
 ): Promise<void> {
+  const { seed, junk, changesKeys } = flooder;
   await peer.arm({ seed, topic: stage.topic, count: FLOOD.perSecond * FLOOD.seconds, junk });
   await offer(stage, "warm", 2);
   const without = await offer(stage, "calm", FLOOD.seconds);
-  const flooding = peer.fire(FLOOD.perSecond);
+  const flooding = peer.fire({
+    perSecond: FLOOD.perSecond,
+    addresses: stage.honest.map((node) => stage.addressOf(node)),
+    topic: stage.topic,
+    rejoinSeedHex: changesKeys ? null : bytesToHex(seed),
+  });
   stage.published({ atMs: Date.now(), sent: 1 });
   const under = await offer(stage, "flood", FLOOD.seconds);
   const flood = await flooding;
   const share = under / without;
   stage.figures["floodPerSecond"] = Math.round(flood.sent / flood.seconds);
   stage.figures["floodNotTaken"] = flood.refused;
+  stage.figures["floodRejoined"] = flood.rejoined;
   stage.figures["decidedPerSecondCalm"] = rounded(without);
   stage.figures["decidedPerSecondFlooded"] = rounded(under);
   stage.figures["share"] = rounded(share);
