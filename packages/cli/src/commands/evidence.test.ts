@@ -271,13 +271,13 @@ describe("quorate evidence export", () => {
   });
 
   it.each([
-    ["not good", BAD, ID],
-    ["another one", GOOD, ID.replace("tx-1/", "tx-2/")],
-  ])("keeps nothing of a file that is %s", async (_what, body, id) => {
+    ["not good", BAD, ID, "exported a file that is not good: the file is not as trustee-1"],
+    ["another one", GOOD, ID.replace("tx-1/", "tx-2/"), `exported ${ID} instead`],
+  ])("keeps nothing of a file that is %s", async (_what, body, id, said) => {
     const { url } = await node([200, body]);
     const answer = await quorate("evidence", "export", id, "--node", url, "-o", at("never.json"));
     expect(answer).toMatchObject({ code: 1, stdout: "" });
-    expect(answer.stderr).toContain("exported");
+    expect(answer.stderr).toContain(said);
     expect(await readdir(scratch)).not.toContain("never.json");
   });
 });
