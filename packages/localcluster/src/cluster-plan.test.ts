@@ -3,6 +3,8 @@ import {
   hexToBytes,
   parseClusterId,
   parseEvmAddress,
+  parseNodeId,
+  peerIdOf,
   unwrap,
 } from "@quorate/core";
 import { createVoteSigner } from "@quorate/crypto-sodium";
@@ -10,7 +12,7 @@ import { nodeSchema, submitterSchema } from "@quorate/settings";
 import { describe, expect, it } from "vitest";
 import { containerAddresses, loopbackAddresses, portsFrom } from "./addresses.ts";
 import { parseClusterFile, sameTrusteeSet } from "./cluster-file.ts";
-import { type ClusterPlan, type ClusterRequest, planCluster } from "./cluster-plan.ts";
+import { type ClusterPlan, type ClusterRequest, planCluster, planJoin } from "./cluster-plan.ts";
 
 const CONTRACT = unwrap(parseEvmAddress(`0x${"ab".repeat(20)}`));
 
@@ -155,5 +157,42 @@ describe("a cluster file", () => {
       ok: false,
       error: [expect.stringContaining("peer id does not belong to its public key")],
     });
+  });
+});
+
+describe("a node that is to join", () => {
+  const join = () =>
+    planJoin({
+      clusterId: unwrap(parseClusterId("test")),
+      nodeId: unwrap(parseNodeId("trustee-5")),
+      etcdHosts: ["http://127.0.0.1:2379"],
+      bootstrap: ["/ip4/127.0.0.1/tcp/4001"],
+      listen: "/ip4/127.0.0.1/tcp/4005",
+      api: { host: "127.0.0.1", port: 7_705 },
+    });
+
+  it("is told its name, its key, etcd and one address, and of its peers nothing", () => {
+    const { files } = join();
+    const config = JSON.parse(files.find((f) => f.path === "node.json")?.content ?? "");
+    expect(nodeSchema.parse(config)).toMatchObject({ clusterId: "test", nodeId: "trustee-5" });
+    expect(config.network.bootstrap).toEqual(["/ip4/127.0.0.1/tcp/4001"]);
+    expect(Object.keys(config).toSorted()).toEqual([
+      "api",
+      "clusterId",
+      "etcd",
+      "keyFile",
+      "network",
+      "nodeId",
+    ]);
+  });
+
+  it("has the key that its operator admits, in a file of its own, another one each time", () => {
+    const { trustee, files } = join();
+    const key = files.find((f) => f.path === "node.key");
+    expect(key?.secret).toBe(true);
+    const { publicKey } = createVoteSigner(hexToBytes(key?.content.trim() ?? ""));
+    expect(publicKey).toEqual(trustee.publicKey);
+    expect(peerIdOf(publicKey)).toBe(trustee.peerId);
+    expect(join().trustee.peerId).not.toBe(trustee.peerId);
   });
 });

@@ -3,21 +3,21 @@ import { createLocalSigner } from "@quorate/chain-evm";
 import {
   bytesToHex,
   type ClusterId,
-  err,
   type EvmAddress,
+  err,
   type FaultBounds,
   faultBounds,
   makeTrusteeSet,
   type NodeId,
   ok,
+  type ProtocolConfig,
   parseEpoch,
   parseNodeId,
   peerIdOf,
-  type ProtocolConfig,
   type Result,
-  thresholdProblems,
   type Trustee,
   type TrusteeSet,
+  thresholdProblems,
   unwrap,
 } from "@quorate/core";
 import { createVoteSigner, generateSeed } from "@quorate/crypto-sodium";
@@ -107,6 +107,56 @@ export function planCluster(
       secret("submitter/submitter.key", submitter.key),
     ],
   });
+}
+
+/** What a node that is to join a running cluster is told. Everybody else it finds by itself. */
+export interface JoinRequest {
+  readonly clusterId: ClusterId;
+  readonly nodeId: NodeId;
+  readonly etcdHosts: readonly string[];
+  /** One address of a node that runs, with its peer id; more are safer and not needed. */
+  readonly bootstrap: readonly string[];
+  /** Multiaddr to listen on. */
+  readonly listen: string;
+  /** Where others reach it, when that is not where it listens. */
+  readonly announce?: string;
+  readonly api: { readonly host: string; readonly port: number };
+  /** The cluster's, when it has others than the defaults: all nodes must judge alike. */
+  readonly protocol?: Partial<ProtocolConfig>;
+}
+
+/**
+ * Makes the keys and the configuration of a node that is to join, in memory: each call makes other keys.
+ * It becomes a trustee only when an operator admits the returned one.
+ * @see spec §16.1
+ */
+export function planJoin(request: JoinRequest): {
+  readonly trustee: Trustee;
+  readonly files: readonly PlannedFile[];
+} {
+  const { clusterId, nodeId, etcdHosts, bootstrap, listen, announce, api, protocol } = request;
+  const member = makeMember(nodeId);
+  const config = {
+    clusterId,
+    nodeId,
+    keyFile: "node.key",
+    etcd: { hosts: etcdHosts },
+    network: {
+      listen: [listen],
+      ...(announce === undefined ? {} : { announce: [announce] }),
+      bootstrap,
+    },
+    api,
+    ...(protocol === undefined ? {} : { protocol }),
+  };
+  return {
+    trustee: member.trustee,
+    files: [
+      json("node.json", config),
+      secret("node.key", member.seedHex),
+      secret("evm.key", member.evmKey),
+    ],
+  };
 }
 
 function makeMember(nodeId: NodeId): {

@@ -7,30 +7,34 @@ export {
   type NodeAddresses,
   portsFrom,
 } from "./addresses.ts";
-export { appCommand, type AppName, cleanEnvironment } from "./app-command.ts";
+export { type AppName, appCommand, cleanEnvironment } from "./app-command.ts";
 export { readReadiness } from "./app-process.ts";
 export { parseClusterFile, readClusterFile, sameTrusteeSet } from "./cluster-file.ts";
 export {
   type ClusterPlan,
   type ClusterRequest,
+  type JoinRequest,
   nodeIdsOf,
-  planCluster,
   type PlannedFile,
+  planCluster,
+  planJoin,
 } from "./cluster-plan.ts";
+export { withClusterStore } from "./cluster-store.ts";
 export { LocalClusterError, type LocalClusterErrorCode } from "./errors.ts";
 export { type RawEntry, readEtcdPrefix } from "./etcd-raw.ts";
-export { initCluster, type InitOutcome } from "./init-cluster.ts";
+export { type InitOutcome, initCluster } from "./init-cluster.ts";
 export {
+  type AddedNode,
   type LocalApp,
   type LocalCluster,
   type LocalNode,
-  startCluster,
   type StartClusterParameters,
+  startCluster,
 } from "./local-cluster.ts";
 export {
   type LocalServers,
-  startLocalServers,
   type StartLocalServersParameters,
+  startLocalServers,
 } from "./local-servers.ts";
 export { type MisbehavingPeer, startMisbehavingPeer } from "./misbehaving-peer-process.ts";
 export { writeCluster } from "./write-cluster.ts";

@@ -1,13 +1,10 @@
 import type { TrusteeSet } from "@quorate/core";
 import type { AbortOptions } from "@quorate/ports";
-import { createEtcdTallyStore } from "@quorate/store-etcd";
-import { createLogger, systemClock } from "@quorate/telemetry";
 import { sameTrusteeSet } from "./cluster-file.ts";
+import { withClusterStore } from "./cluster-store.ts";
 
 /** Whether the set was written, was there already, or another one stands. */
 export type InitOutcome = "created" | "already-there" | "another-set";
-
-const TIMEOUT_MS = 5_000;
 
 /**
  * Writes a cluster's trustee set into etcd. Idempotent; a set that stands is never replaced.
@@ -18,24 +15,13 @@ export async function initCluster(
   etcdHosts: readonly string[],
   options: AbortOptions = {},
 ): Promise<InitOutcome> {
-  const store = createEtcdTallyStore(
-    {
-      hosts: etcdHosts,
-      clusterId: set.clusterId,
-      requestTimeoutMs: TIMEOUT_MS,
-      dialTimeoutMs: TIMEOUT_MS,
+  return await withClusterStore(
+    { clusterId: set.clusterId, etcdHosts },
+    async (store) => {
+      if ((await store.initCluster(set, options)) === "created") return "created";
+      const standing = await store.readConfig(options);
+      return sameTrusteeSet(standing.set, set) ? "already-there" : "another-set";
     },
-    {
-      clock: systemClock(),
-      logger: createLogger({ level: "error", pretty: false, destination: "stderr" }),
-    },
+    options,
   );
-  try {
-    await store.start(options);
-    if ((await store.initCluster(set, options)) === "created") return "created";
-    const standing = await store.readConfig(options);
-    return sameTrusteeSet(standing.set, set) ? "already-there" : "another-set";
-  } finally {
-    await store.stop();
-  }
 }

@@ -5,6 +5,7 @@ import {
   type EvmAddress,
   type NodeId,
   type ProtocolConfig,
+  type Trustee,
   type TrusteeSet,
 } from "@quorate/core";
 import { freePort, type LoggedProcess, type ProcessExit } from "@quorate/devkit";
@@ -14,7 +15,7 @@ import { loopbackAddresses } from "./addresses.ts";
 import type { AppName } from "./app-command.ts";
 import { awaitReady, startApp } from "./app-process.ts";
 import { deployOnAnvil } from "./chain-setup.ts";
-import { type ClusterPlan, planCluster } from "./cluster-plan.ts";
+import { type ClusterPlan, planCluster, planJoin } from "./cluster-plan.ts";
 import { LocalClusterError } from "./errors.ts";
 import { initCluster } from "./init-cluster.ts";
 import type { LocalServers } from "./local-servers.ts";
@@ -54,6 +55,12 @@ export interface LocalNode extends LocalApp {
   readonly nodeId: NodeId;
 }
 
+/** A node that was not there at the beginning. */
+export interface AddedNode extends LocalNode {
+  /** What an operator has to admit. */
+  readonly trustee: Trustee;
+}
+
 export interface StartClusterParameters {
   readonly servers: LocalServers;
   /** Does not exist yet or is empty; keys, configurations and logs go there. */
@@ -89,6 +96,11 @@ export interface LocalCluster {
   readonly submitter: LocalApp;
   readonly recorder: { readonly address: EvmAddress; readonly blockNumber: bigint };
   readonly submitterAddress: EvmAddress;
+  /**
+   * Starts one more node, with a key of its own and a single bootstrap address. It is on the network
+   * and no trustee: it is ready only once an operator admits it. `start` waits for that, `stop` of the cluster ends it too.
+   */
+  addNode(nodeId: NodeId, options?: AbortOptions): Promise<AddedNode>;
   /** The submitter, then the nodes together. Idempotent. The servers stay. */
   stop(options?: AbortOptions): Promise<void>;
 }
@@ -146,10 +158,13 @@ export async function startCluster(parameters: StartClusterParameters): Promise<
     name: "submitter",
     port: ports.submitterApi,
   });
+  const added: LocalNode[] = [];
   const stop = async (options: AbortOptions = {}): Promise<void> => {
     await submitter.stop(options);
-    await Promise.all(byNumber.map((node) => node.stop(options)));
+    await Promise.all([...byNumber, ...added].map((node) => node.stop(options)));
   };
+  const [first] = plan.set.trustees;
+  const bootstrap = `/ip4/127.0.0.1/tcp/${ports.nodes[0]?.network}/p2p/${first?.peerId}`;
   try {
     const expected = byNumber.filter((node) => parameters.absent?.includes(node.name) !== true);
     const wanted = parameters.withSubmitter === false ? expected : [...expected, submitter];
@@ -166,8 +181,37 @@ export async function startCluster(parameters: StartClusterParameters): Promise<
     submitter,
     recorder,
     submitterAddress: plan.submitterAddress,
+    addNode: async (nodeId, options) => {
+      const node = await launchJoiner(parameters, nodeId, bootstrap, options);
+      added.push(node);
+      return node;
+    },
     stop,
   };
+}
+
+/** @param bootstrap the one address that the node is told */
+async function launchJoiner(
+  parameters: StartClusterParameters,
+  nodeId: NodeId,
+  bootstrap: string,
+  options: AbortOptions = {},
+): Promise<AddedNode> {
+  const { servers, directory, clusterId, protocol } = parameters;
+  const api = { host: "127.0.0.1", port: await freePort(options) };
+  const { trustee, files } = planJoin({
+    clusterId,
+    nodeId,
+    etcdHosts: servers.etcd.endpoints,
+    bootstrap: [bootstrap],
+    listen: `/ip4/127.0.0.1/tcp/${await freePort(options)}`,
+    api,
+    ...(protocol === undefined ? {} : { protocol }),
+  });
+  await writeCluster({ files }, join(directory, nodeId), options);
+  const app = managedApp(parameters, { app: "@quorate/node", name: nodeId, port: api.port });
+  await app.launch();
+  return Object.assign(app, { nodeId, trustee });
 }
 
 async function freePorts(

@@ -6,12 +6,12 @@ import type { ClusterPlan } from "./cluster-plan.ts";
 import { LocalClusterError } from "./errors.ts";
 
 /**
- * Writes a planned cluster into a directory that does not exist or is empty. All of it or
+ * Writes a planned cluster, or a planned node, into a directory that does not exist or is empty. All of it or
  * nothing: it is built beside its place and renamed into it.
  * @throws LocalClusterError DIRECTORY_NOT_EMPTY
  */
 export async function writeCluster(
-  plan: ClusterPlan,
+  plan: Pick<ClusterPlan, "files">,
   directory: string,
   { signal }: AbortOptions = {},
 ): Promise<void> {
