@@ -183,14 +183,12 @@ describe("an honest peer is not muted", () => {
     expect(w.roster.isShut(stranger)).toBe(false);
   });
 
-  it("by being named in others' floods: its own allowance is untouched", async () => {
+  it("by being named in others' floods: its own allowance is untouched", () => {
     const w = world();
-    const flood = (): void => void w.deliver(forwarder, author);
-    await w.secondsUntilMuted(author, FLOOD, flood, 5);
+    for (let i = 0; i < FLOOD; i++) w.deliver(forwarder, author);
+    const { messagesBurst } = GOSSIP_LIMITS.perAuthor;
+    for (let i = 0; i < messagesBurst; i++) expect(w.deliver(author, author)).toBe(true);
     expect(w.conduct.isMuted(author)).toBe(false);
-    expect(w.deliver(author, author)).toBe(true);
-    const { messagesPerSecond } = GOSSIP_LIMITS.forwarded;
-    for (let i = 0; i < messagesPerSecond; i++) expect(w.limits.forwards(author, 300)).toBe(true);
   });
 });
 

@@ -67,11 +67,21 @@ async function flood(peer: RawPeer, rpc: Parameters<RawPeer["send"]>[0]): Promis
   return sent;
 }
 
+/** Limits that a fixed number of messages overruns however slowly this machine takes them. */
+const SMALL = {
+  perAuthor: { ...GOSSIP_LIMITS.perAuthor, messagesPerSecond: 10, messagesBurst: 200 },
+  forwarded: { ...GOSSIP_LIMITS.forwarded, messagesPerSecond: 1, messagesBurst: 50 },
+  blamePerSecond: 1,
+  blameBurst: 100,
+};
+
 describe("a flood", () => {
   it("of an outsider's junk ends with its mute; none of it is shown, and it does not get in again", async () => {
     const [a, b] = await trustees();
     const refused = new Map<string, number>();
+    let connectedWhenMuted = false;
     a.gossip.onRefused(({ reason, claimedAuthor, forwarder }: GossipRefusal) => {
+      connectedWhenMuted ||= mutes(a).length > 0 && peersOf(a).includes(attackerId);
       expect([claimedAuthor, forwarder]).toEqual([attackerId, attackerId]);
       refused.set(reason, (refused.get(reason) ?? 0) + 1);
     });
@@ -81,6 +91,7 @@ describe("a flood", () => {
     expect(mutes(a).map(({ fields }) => fields)).toEqual([
       expect.objectContaining({ peerId: attackerId, offence: "unknown_author", forMs: 10_000 }),
     ]);
+    expect(connectedWhenMuted).toBe(false);
     expect([...refused.keys()]).toEqual(["unknown_author"]);
     // The bucket of offences and what flowed in meanwhile, not thousands.
     expect(refused.get("unknown_author")).toBeLessThan(2 * GOSSIP_LIMITS.blameBurst);
@@ -94,7 +105,7 @@ describe("a flood", () => {
   });
 
   it("of frames that a trustee signs and the validator rejects ends with its mute by each whom it floods, and of nobody else", async () => {
-    const [a, b] = await trustees([attackerId], {}, ({ author }) =>
+    const [a, b] = await trustees([attackerId], { limits: SMALL }, ({ author }) =>
       author === attackerId ? "REJECT" : "ACCEPT",
     );
     const trustee = await RawPeer.start(seedOf(ATTACKER));
@@ -113,12 +124,12 @@ describe("a flood", () => {
   });
 
   it("of one trustee's valid messages is passed on in part, and who passes it on is not muted", async () => {
-    const [a, b] = await trustees([attackerId]);
+    const [a, b] = await trustees([attackerId], { limits: SMALL });
     const trustee = await RawPeer.start(seedOf(ATTACKER));
     await trustee.join(addressOf(a.gossip));
     await eventually("b is in a's mesh", () => a.gossip.status().mesh.length > 0);
     const messages = await Promise.all(
-      Array.from({ length: 3_000 }, (_, i) => trustee.message(bytes(`valid ${i}`))),
+      Array.from({ length: 1_000 }, (_, i) => trustee.message(bytes(`valid ${i}`))),
     );
     for (const message of messages) trustee.send({ messages: [message] });
     await eventually("it is out", () => trustee.connections === 0);
@@ -127,7 +138,7 @@ describe("a flood", () => {
     expect(mutes(b)).toEqual([]);
     const far = b.received.messages.filter(({ author }) => author === attackerId).length;
     expect(far).toBeGreaterThan(0);
-    expect(far).toBeLessThan(2 * GOSSIP_LIMITS.forwarded.messagesBurst);
+    expect(far).toBeLessThan(2 * SMALL.forwarded.messagesBurst);
   });
 
   it("of invalid signatures in a trustee's name ends after a few dozen, and the trustee is heard all along", async () => {
@@ -147,7 +158,9 @@ describe("a flood", () => {
     expect(a.received.messages.some(({ data }) => Buffer.from(data).includes("forged"))).toBe(
       false,
     );
-    expect(mutes(a)).toHaveLength(1);
+    expect(mutes(a).map(({ fields }) => fields)).toEqual([
+      expect.objectContaining({ peerId: attackerId, offence: "invalid_signature" }),
+    ]);
   });
 
   it.each([
@@ -235,6 +248,22 @@ describe("limits of one peer", () => {
   });
 });
 
+describe("connections", () => {
+  it("one peer holds only a few, the newest, though it be a trustee", async () => {
+    const [a] = await trustees([attackerId]);
+    const sockets = await Promise.all(
+      Array.from({ length: 8 }, () => RawPeer.start(seedOf(ATTACKER))),
+    );
+    for (const socket of sockets) await socket.dial(addressOf(a.gossip));
+    const open = () => sockets.map(({ connections }) => connections);
+    await eventually(
+      "only the newest are left",
+      () => open().join() === [0, 0, 0, 0, 0, 1, 1, 1].join(),
+    );
+    expect(peersOf(a).filter((peer) => peer === attackerId)).toHaveLength(3);
+  });
+});
+
 describe("strangers", () => {
   it("get no more than their share of the connections, and a trustee gets in all the same", async () => {
     const c = peerIdFromSeed(seedOf(3));
@@ -254,6 +283,22 @@ describe("strangers", () => {
     await trustee.gossip.waitForPeers(1, { signal: deadline() });
     expect(peersOf(a)).toContain(c);
     expect(a.gossip.memory().strangers).toBe(GOSSIP_LIMITS.strangersMax);
+  });
+
+  it("that became strangers when the authors were named are cut back to their share, the newest first", async () => {
+    const a = testNode(1, { limits: { strangersMax: 3 } });
+    await a.gossip.start();
+    const peers: RawPeer[] = [];
+    for (let i = 0; i < 6; i++) {
+      const peer = await RawPeer.start(seedOfSwarm(i));
+      await peer.dial(addressOf(a.gossip));
+      peers.push(peer);
+      await eventually("it is connected", () => peersOf(a).length === peers.length);
+    }
+    a.gossip.setAuthors([a.gossip.localPeerId]);
+    const oldest = peers.slice(0, 3).map(({ peerId }) => peerId);
+    expect(peersOf(a).toSorted()).toEqual(oldest.toSorted());
+    await eventually("the others know", () => peers.slice(3).every((one) => one.connections === 0));
   });
 
   it("by the hundred, each under a new id, hammering the port, keep no trustee out and leave a bounded memory", async () => {
@@ -400,5 +445,16 @@ describe("a mute", () => {
     expect(realClock.monotonicMs() - startedMs).toBeGreaterThan(300);
     await trustee.gossip.publish(bytes("sorry"));
     await a.received.next("sorry");
+  });
+
+  it("ends with a dial, when it is a peer that this node is to stay connected with", async () => {
+    const raw = await RawPeer.start(seedOf(3), { listen: ["/ip4/127.0.0.1/tcp/0"] });
+    const a = testNode(1, { bootstrap: [raw.address], limits: { muteMs: 1_500 } });
+    await a.gossip.start();
+    await raw.joined();
+    await flood(raw, { messages: [await raw.message(bytes("x"), { topic: "another" })] });
+    expect(mutes(a)).toHaveLength(1);
+    await eventually("it is connected again", () => raw.connections === 1);
+    expect(peersOf(a)).toEqual([raw.peerId]);
   });
 });
