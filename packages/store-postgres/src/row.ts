@@ -121,11 +121,12 @@ export function bytesOfHex(hex: string): Uint8Array {
 // What is projected comes from etcd, where any trustee can write. A single value that PostgreSQL
 // refuses would stop history for good, so what it can't hold is put into the nearest form that it can.
 
+const TIME_MS_MIN = Date.parse("0001-01-01T00:00:00.000Z");
 const TIME_MS_MAX = Date.parse("9999-12-31T23:59:59.999Z");
 
-/** A time as a timestamptz parameter. pg would write a Date in the process's own time zone. Years after 9999 have no such text. */
+/** A time as a timestamptz parameter. pg would write a Date in the process's own time zone. Years before 1 and after 9999 have no such text. */
 export function timeParameter(ms: number): string {
-  return new Date(Math.min(ms, TIME_MS_MAX)).toISOString();
+  return new Date(Math.max(TIME_MS_MIN, Math.min(ms, TIME_MS_MAX))).toISOString();
 }
 
 /** Text without NUL, which PostgreSQL's text can't hold. */

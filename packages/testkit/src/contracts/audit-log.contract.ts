@@ -413,7 +413,7 @@ export function auditLogContract(name: string, makeWorld: () => Promise<AuditLog
           { ...violation(1n, "tx-a", "A", "SILENT_FAILURE"), evidenceJson: json },
           { ...vote(1n, "tx-a", "A"), issuedAtMs: 8_640_000_000_000_000, proofJson: json },
           { ...ban(1n, "A", "OPINION"), evidenceJson: json, reason: "a\0b" },
-          { ...lift(2n, "A"), by: "a\0b", reason: "\0" },
+          { ...lift(2n, "A"), by: "a\0b", reason: "\0", liftedAtMs: -8_640_000_000_000_000 },
         );
         const records = await world.records();
         const counts = Object.values(records).map((list) => list.length);
@@ -593,12 +593,10 @@ export function auditLogContract(name: string, makeWorld: () => Promise<AuditLog
           { ...violation(2n, `${letter}-a`, letter, "SILENT_FAILURE"), detectedAtMs: NOW_MS - 5 },
         ];
         await append(...rowsOf("A"), old("A"), ...rowsOf("C"));
-        const [first, second] = rowsOf("B");
-        for (const row of [first, second, old("B")])
-          if (row !== undefined)
-            await log.append(await log.position(), { revision: 9n, rows: [row] });
+        for (const row of [...rowsOf("B"), old("B"), ...rowsOf("D")])
+          await log.append(await log.position(), { revision: 9n, rows: [row] });
         const seen = (await log.reputations()).map(({ lastSeenMs }) => lastSeenMs - NOW_MS);
-        expect(seen).toEqual([-9, -9, -5]);
+        expect(seen).toEqual([-9, -9, -5, -5]);
       });
 
       test("rows tell who it is, and what is known of them", async () => {
