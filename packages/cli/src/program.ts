@@ -7,6 +7,7 @@ import { addDevCommands } from "./commands/dev.ts";
 import { addEvidenceCommands } from "./commands/evidence.ts";
 import { addQueryCommands } from "./commands/query.ts";
 import { addReceiptsCommand } from "./commands/receipts.ts";
+import { addTrusteeCommands } from "./commands/trustee.ts";
 import { addVoteCommand } from "./commands/vote.ts";
 import { type CommandContext, createContext } from "./context.ts";
 import { describeError, EXIT, exitCodeOf } from "./failure.ts";
@@ -47,6 +48,7 @@ Data goes to stdout, everything else to stderr. Exit code 0: done, 1: failed, 2:
   addEvidenceCommands(program, context);
   addBanCommands(program, context);
   addClusterCommands(program, context);
+  addTrusteeCommands(program, context);
   addAppCommands(program);
   return program;
 }
