@@ -6,6 +6,7 @@ import { bannedReturnRestart } from "../attacks/banned-return-restart.ts";
 import { doubleVote } from "../attacks/double-vote.ts";
 import { doubleVoteAfterDecision } from "../attacks/double-vote-after-decision.ts";
 import { doubleVoteBothOrders } from "../attacks/double-vote-both-orders.ts";
+import { doubleVoteTwoEpochs } from "../attacks/double-vote-two-epochs.ts";
 import { floodOutsider } from "../attacks/flood-outsider.ts";
 import { floodTrustee } from "../attacks/flood-trustee.ts";
 import { frameForgedAuthor } from "../attacks/frame-forged-author.ts";
@@ -19,6 +20,7 @@ import { minorityAfterDecision } from "../attacks/minority-after-decision.ts";
 import { minorityFirst } from "../attacks/minority-first.ts";
 import { minorityLast } from "../attacks/minority-last.ts";
 import { oversized } from "../attacks/oversized.ts";
+import { replayOldEpoch } from "../attacks/replay-old-epoch.ts";
 import { replayOtherCluster } from "../attacks/replay-other-cluster.ts";
 import { replaySameCluster } from "../attacks/replay-same-cluster.ts";
 import { reusedSeqno } from "../attacks/reused-seqno.ts";
@@ -37,6 +39,7 @@ export const ATTACKS: readonly Attack[] = [
   doubleVote,
   doubleVoteBothOrders,
   doubleVoteAfterDecision,
+  doubleVoteTwoEpochs,
   minorityFirst,
   minorityLast,
   minorityAfterDecision,
@@ -54,6 +57,7 @@ export const ATTACKS: readonly Attack[] = [
   reusedSeqno,
   replaySameCluster,
   replayOtherCluster,
+  replayOldEpoch,
   tamperedBatchPath,
   oversized,
   malformedFrame,

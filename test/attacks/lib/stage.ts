@@ -54,6 +54,8 @@ export class Stage {
   readonly etcd: EtcdEyes;
   readonly traffic: HonestTraffic;
   readonly topic: string;
+  /** Under which votes are signed. */
+  epoch: number;
   readonly notes: Notes;
   readonly figures: Record<string, number | string | boolean> = {};
   readonly #say: (text: string) => void;
@@ -80,6 +82,7 @@ export class Stage {
     this.etcd = init.etcd;
     this.#say = init.say;
     this.traffic = new HonestTraffic(init.transactions);
+    this.epoch = init.cluster.set.epoch;
     this.topic = `quorate/${init.cluster.clusterId}/votes/1`;
     this.#refusalsBefore = init.refusals;
     this.notes = {
@@ -188,7 +191,7 @@ export class Stage {
     const base = {
       nodeId: signer.name,
       clusterId: this.cluster.clusterId,
-      epoch: this.cluster.set.epoch,
+      epoch: this.epoch,
     };
     return frameBytes(
       signer,
