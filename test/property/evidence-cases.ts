@@ -38,10 +38,14 @@ export const atEpoch = (of: TrusteeSet, number: number): TrusteeSet =>
 /** What `decide` makes of votes that come in this order, and of the deadline afterwards. */
 export function judged(
   arriving: readonly VerifiedVote[],
-  options: { readonly deadline?: boolean; readonly of?: TestCluster } = {},
+  options: {
+    readonly deadline?: boolean;
+    readonly of?: TestCluster;
+    readonly txId?: string;
+  } = {},
 ): { readonly snapshot: TxSnapshot; readonly violations: readonly Violation[] } {
   const of = options.of ?? cluster;
-  let snapshot = emptySnapshot(txIdOf("tx"));
+  let snapshot = emptySnapshot(txIdOf(options.txId ?? "tx"));
   const violations: Violation[] = [];
   const step = (incoming: readonly VerifiedVote[], deadlinePassed: boolean): void => {
     const { writes } = decide(

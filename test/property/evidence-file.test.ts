@@ -13,15 +13,17 @@ import {
   onlySet,
   parseEpoch,
   parseEvidenceId,
+  parseNodeId,
   type TrusteeSet,
   type TxSnapshot,
   toBase64,
   trusteeSetFingerprint,
   unwrap,
   utf8,
+  type VerifiedVote,
   verifyEvidenceFile,
 } from "@quorate/core";
-import { nodeAt, testCluster, txIdOf, vote } from "@quorate/testkit";
+import { nodeAt, testCluster, txIdOf, vote, votes } from "@quorate/testkit";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
@@ -180,7 +182,7 @@ describe("an evidence file", () => {
       }
       holder[key] = before;
     }
-  });
+  }, 120_000);
 
   it("with a byte that is no ASCII is not even parsed", () => {
     expect(refused(textOf(INPUTS.DOUBLE_VOTING).replace("node-004", "nöde-004"))).toContain(
@@ -432,6 +434,59 @@ describe("the trustee sets in a file", () => {
 });
 
 describe("what is exported", () => {
+  it("fits the limit when it is as large as it can be: all trustees there may be, the longest ids and paths", () => {
+    const large = testCluster({
+      trustees: LIMITS.trusteesMax,
+      threshold: LIMITS.trusteesMax - 1,
+      clusterId: "c".repeat(LIMITS.clusterIdCharsMax),
+    });
+    const named = large.nodes.map((node, i) => ({
+      ...node,
+      nodeId: unwrap(parseNodeId(`${i + 100}${"n".repeat(LIMITS.nodeIdCharsMax - 3)}`)),
+    }));
+    const trustees = named.map(({ trustee, nodeId }) => ({ ...trustee, nodeId }));
+    const of = {
+      ...large,
+      nodes: named,
+      set: unwrap(makeTrusteeSet({ ...large.set, trustees })),
+    };
+    const tx = "t".repeat(LIMITS.txIdCharsMax);
+    // As many as one frame holds of such votes: eight levels of path, as the most votes have.
+    const others = Array.from({ length: 199 }, (_, i) => ({ txId: `other-${i}`, value: 0 }));
+    const voteOf = (node: number): VerifiedVote =>
+      votes(of, node, [
+        { txId: tx, value: LIMITS.valueMax - (node === 0 ? 1n : 0n) },
+        ...others,
+      ])[0]!;
+    const arriving = named.map((_, node) => voteOf(node));
+    const { snapshot, violations } = judged(arriving, { of, txId: tx });
+    const { signer, peerId } = of.nodes[1]!;
+    const stranger = unwrap(
+      makeTrusteeSet({
+        ...atEpoch(of.set, 2),
+        threshold: 1,
+        trustees: trustees.filter((t) => t.peerId === peerId),
+      }),
+    );
+    const text = unwrap(
+      makeEvidenceFile(
+        {
+          ...inputOf(only(violations, "MINORITY_VOTE"), snapshot),
+          clusterId: of.set.clusterId,
+          sets: new Map([of.set, stranger].map((s) => [s.epoch, s])),
+          exporter: peerId,
+        },
+        (message) => signer.sign(message),
+        verify,
+      ),
+    );
+    expect(text.length).toBeGreaterThan(250_000);
+    // Room for a second set of the same size.
+    expect(text.length + JSON.stringify(JSON.parse(text).trusteeSets, null, 2).length).toBeLessThan(
+      450_000,
+    );
+  }, 120_000);
+
   it("leaves out votes that somebody put into the store without the trustee's signature", () => {
     const foreign = vote(testCluster({ trustees: 4, threshold: 3, seed: 5 }), 3, "tx", 7);
     const snapshot: TxSnapshot = {
