@@ -1,9 +1,12 @@
 import {
   DEFAULT_PROTOCOL_CONFIG,
   decide,
+  type EvidenceFile,
   type EvidenceFileInput,
   emptySnapshot,
   encodeFrame,
+  hash,
+  makeEvidenceFile,
   makeTrusteeSet,
   type NodeId,
   onlySet,
@@ -12,9 +15,12 @@ import {
   signFrame,
   type TrusteeSet,
   type TxSnapshot,
+  toBase64,
   unwrap,
+  utf8,
   type VerifiedVote,
   type Violation,
+  verifyEvidenceFile,
 } from "@quorate/core";
 import {
   nodeAt,
@@ -141,3 +147,21 @@ export const INPUTS: Readonly<Record<Violation["type"], EvidenceFileInput>> = {
   SILENT_FAILURE: inputOf(only(silent.violations, "SILENT_FAILURE"), silent.snapshot),
 };
 export const TYPES = Object.keys(INPUTS) as readonly Violation["type"][];
+
+export const textOf = (input: EvidenceFileInput): string =>
+  unwrap(makeEvidenceFile(input, sign, verify));
+export const judge = (text: string) => verifyEvidenceFile(utf8(text), verify);
+export function refused(text: string): string {
+  const result = judge(text);
+  expect(result.ok, text).toBe(false);
+  return result.ok ? "" : result.error;
+}
+
+/** A file that says something else, and is signed for it by a node that lies. */
+export function lying(text: string, change: (file: EvidenceFile) => object): string {
+  const { signature: _, ...content } = change(JSON.parse(text)) as EvidenceFile;
+  const bare = `${JSON.stringify(content, null, 2)}\n`;
+  const domain = utf8("quorate/evidence-file/v1");
+  const message = Uint8Array.from([0, domain.length, ...domain, ...hash(utf8(bare))]);
+  return `${JSON.stringify({ ...content, signature: toBase64(sign(message)) }, null, 2)}\n`;
+}
