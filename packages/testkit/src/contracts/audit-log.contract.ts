@@ -542,6 +542,7 @@ export function auditLogContract(name: string, makeWorld: () => Promise<AuditLog
           transaction(7n, "tx-b", "SUBMITTED"),
         );
         await append(vote(8n, "tx-a", "D", 7n));
+        await append(transaction(9n, "tx-a", "CONFIRMED", 7n));
         const penalties = (await log.reputations()).map(({ state }) => state.penalty);
         expect(penalties).toEqual([0.5 * REPUTATION.goodConductFactor, 0.5, 0.5, 0.5]);
       });
