@@ -369,6 +369,15 @@ describe("metrics", () => {
       );
       expect(counts.get("gossipsub_messages_total in ACCEPT")).toBe(1);
       expect(counts.get("gossipsub_messages_total out ACCEPT")).toBe(1);
+      b.setAuthors([b.localPeerId]);
+      await a.gossip.publish(Uint8Array.of(1));
+      await eventually(
+        "the refused one counted",
+        () => counts.get("gossip_refused_total unknown_author") === 1,
+      );
+      expect(counts.get("gossipsub_messages_total in IGNORE")).toBe(1);
+      expect(gauges.get("gossip_stranger_connections")?.()).toBe(0);
+      expect(gauges.get("gossip_muted_peers")?.()).toBe(0);
       expect(gauges.get("gossip_connections")?.()).toBeGreaterThan(0);
       expect(gauges.get("gossip_mesh_peers")?.()).toBe(1);
     } finally {
