@@ -105,6 +105,21 @@ test("a commit that bans goes alone", () => {
   expect(batches).toEqual([[0, 2], [1]]);
 });
 
+test.each([1, 60, 100])(
+  "a commit of %i votes that changes as many silent runs fits, with the guard over them",
+  (size) => {
+    const writes = writesOf("tx", size, true);
+    const silenceStreaks = new Map(
+      writes.newVotes.map(({ vote }) => [vote.nodeId, { before: 1, after: 0 }]),
+    );
+    const commit = planCommit(KEYS, { version: 0n, writes: { ...writes, silenceStreaks } }, 0);
+    expect([...commit.streaks.values()]).toEqual(writes.newVotes.map(() => 1));
+    expect(commit.ops).toBe(etcdOps(commit.request));
+    const outer = { compare: [{}, {}], success: [{ request_txn: commit.request }] };
+    expect(etcdOps(outer)).toBeLessThanOrEqual(LIMITS.etcdTxnOpsMax);
+  },
+);
+
 test("a stored vote is the text of core's format", () => {
   for (const vote of writesOf("tx", 5, true).newVotes)
     expect(writeVote(vote, vote.peerId)).toBe(JSON.stringify(voteToJson(vote, vote.peerId)));

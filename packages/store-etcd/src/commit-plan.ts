@@ -48,17 +48,17 @@ export function planCommit(
   const compare = guards(keys, { version, writes }, voters);
   const success = puts.map(({ key, value }) => put(key, value));
   const streaks = new Map([...writes.silenceStreaks].map(([node, { before }]) => [node, before]));
-  // The guard of the silent runs is added when they have been read.
-  const compares = compare.length + (streaks.size > 0 ? 1 : 0);
-  const fixed = Math.max(compares, snapshotOpCount(voters));
+  const fixed = Math.max(compare.length, snapshotOpCount(voters));
+  // The outer Txn has one operation for this commit, and the epoch's guard; one guard more over the silent runs.
+  const around = streaks.size > 0 ? 2 : 1;
   const grouped = success.length > UNGROUPED_PUTS_MAX;
   const groupSize = Math.min(
-    LIMITS.etcdTxnOpsMax - 1 - fixed,
+    LIMITS.etcdTxnOpsMax - around - fixed,
     Math.ceil(Math.sqrt(success.length)),
   );
   const outer = grouped ? inGroups(success, groupSize) : success;
   const ops = Math.max(fixed, outer.length) + (grouped ? groupSize : 0);
-  assert(ops < LIMITS.etcdTxnOpsMax, "a set of at most 100 trustees fits one etcd Txn");
+  assert(around + ops <= LIMITS.etcdTxnOpsMax, "a set of at most 100 trustees fits one etcd Txn");
   let sizeBytes = (compare.length + failure.length) * (keys.root.length + 100);
   for (const { key, value } of puts) sizeBytes += key.length + value.length + ROW_OVERHEAD_BYTES;
   const alone = writes.bans.length > 0 || writes.silenceStreaks.size > 0;

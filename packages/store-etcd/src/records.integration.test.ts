@@ -207,7 +207,7 @@ describe("what nobody can read", () => {
       keys.receipts(node, mine.runStartedAtMs, sequence);
     const junk = [
       [keyOf(mine.nodeId, 1), "[]"],
-      [keyOf(mine.nodeId, 2), JSON.stringify([good])],
+      [keyOf(mine.nodeId, 2), JSON.stringify([fixture.receipt(1, 2)])],
       [keyOf(mine.nodeId, 3), JSON.stringify([mine])],
       [keyOf(mine.nodeId, 4), "{not json"],
       [keyOf(mine.nodeId, 6), JSON.stringify([6, 6].map((s) => fixture.receipt(0, s)))],
