@@ -15,6 +15,8 @@ export const sybilSwarm: Attack = {
   short: false,
   run: async (stage) => {
     await stage.round();
+    // Before the swarm, which leaves no room for one stranger more.
+    const { peer } = await stage.joinAsStranger();
     const before = await stage.memory();
     const swarm = await stage.attacker.call("swarm", {
       count: IDENTITIES,
@@ -25,7 +27,6 @@ export const sybilSwarm: Attack = {
     stage.figures["connectionsRefused"] = swarm.refused;
     stage.figures["connectionsHeld"] = swarm.stillConnected;
     await stage.round();
-    const { peer } = await stage.joinAsStranger();
     stage.published({ atMs: Date.now(), sent: 1 });
     const authors = stage.attacker.call("authors", {
       peer: peer.name,

@@ -73,6 +73,20 @@ export async function recordersOf(
   return new Map(counts);
 }
 
+/** Bans that nodes enforced by their own commits, and how many of them within 10 ms of the commit [spec §3.3]. */
+export async function enforcementsOf(
+  nodes: readonly LocalNode[],
+): Promise<{ readonly all: number; readonly within10Ms: number }> {
+  let all = 0;
+  let within10Ms = 0;
+  for (const node of nodes)
+    for (const { name, labels, value } of await samplesOf(node)) {
+      if (name === "ban_enforcement_seconds_count") all += value;
+      if (name === "ban_enforcement_seconds_bucket" && labels["le"] === "0.01") within10Ms += value;
+    }
+  return { all, within10Ms };
+}
+
 /** Bans that a node acts on, peer to reason. */
 export async function bansAt(
   node: LocalNode,

@@ -27,7 +27,7 @@ export async function partition(stage: Stage): Promise<void> {
   await Promise.all(HALVES.flat().map((name) => launch(stage.node(name))));
   for (const names of HALVES)
     for (const name of names)
-      await waitUntil(async () => (await connectionsOf(stage.node(name))) === 1, {
+      await waitUntil(async () => (await meshOf(stage.node(name))) === 1, {
         timeoutMs: START_TIMEOUT_MS,
         what: `${name} to be connected with its half alone`,
         pollMs: 50,
@@ -64,7 +64,8 @@ async function launch(node: LocalNode): Promise<void> {
   await starting;
 }
 
-async function connectionsOf(node: LocalNode): Promise<number> {
+/** With how many peers a node exchanges votes. Connections would not tell: two nodes that dial each other have two. */
+async function meshOf(node: LocalNode): Promise<number> {
   const samples = await samplesOf(node);
-  return samples.find((sample) => sample.name === "gossip_connections")?.value ?? -1;
+  return samples.find((sample) => sample.name === "gossip_mesh_peers")?.value ?? -1;
 }

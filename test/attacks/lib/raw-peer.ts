@@ -102,7 +102,7 @@ export class RawPeer {
       }
       return refused("no gossip stream came back");
     } catch (error) {
-      return refused(error instanceof Error ? `${error.name}: ${error.message}` : String(error));
+      return refused(error instanceof Error ? `${error.name}: ${error.message}` : "cut off");
     }
   }
 

@@ -17,6 +17,7 @@ import {
 import {
   bansAt,
   EtcdEyes,
+  enforcementsOf,
   growth,
   type Refusals,
   readRefusals,
@@ -265,6 +266,8 @@ export class Stage {
     ]);
     this.notes.banInEtcdMs = inEtcd;
     this.notes.banEverywhereMs = Math.max(inEtcd, ...atNodes);
+    const enforced = await enforcementsOf(this.honest);
+    this.figures["enforcedWithin10Ms"] = `${enforced.within10Ms} of ${enforced.all}`;
     const found = (await this.etcd.bans()).get(peerId)?.["reason"];
     this.check(found === reason, `${nodeId} is banned for ${String(found)}, not for ${reason}`);
   }
