@@ -1,5 +1,13 @@
-import { parseEvmAddress, type TxRecord, type TxStatus, unwrap } from "@quorate/core";
-import type { SenderLease } from "@quorate/ports";
+import {
+  makeTrusteeSet,
+  parseEpoch,
+  parseEvmAddress,
+  type TxRecord,
+  type TxStatus,
+  unwrap,
+  type VerifiedVote,
+} from "@quorate/core";
+import type { ChangeSet, SenderLease } from "@quorate/ports";
 import {
   createMemorySubmissionStore,
   MemoryChain,
@@ -12,6 +20,8 @@ import {
   nodeAt,
   type TallyFault,
   type TallyOperation,
+  type TestCluster,
+  testCluster,
   valueOf,
   vote,
 } from "@quorate/testkit";
@@ -74,7 +84,7 @@ async function start(): Promise<Process> {
     { clock: world.clock },
     { fault: ({ operation }) => process.fault(operation) },
   );
-  const config = await world.config();
+  let config = await world.config();
   const claims = new SubmissionClaims(
     { settleMs: SETTLE_MS, windowMs: 10, batchMax: 100 },
     {
@@ -105,7 +115,11 @@ async function start(): Promise<Process> {
   for (const open of await store.listTransactions({ after: null, limit: 100 }))
     view.noteExisting(open.txId, open.status, open.record);
   claims.onView([...view.withStatus("THRESHOLD_REACHED"), ...view.withStatus("SUBMITTED")]);
-  void store.watch(revision, (set) => claims.onView(view.apply(set)), { signal });
+  const onChanges = async (set: ChangeSet): Promise<void> => {
+    if (set.changes.some((change) => change.kind === "config")) config = await store.readConfig();
+    claims.onView(view.apply(set));
+  };
+  void store.watch(revision, onChanges, { signal });
   void claims.run({ signal });
   return process;
 }
@@ -121,11 +135,19 @@ async function status(txId: string): Promise<TxStatus | null> {
   return (await world.snapshot(txId)).status;
 }
 
+/** What trustees signed for one transaction, as if it had been for another. */
+function copied(from: string, to: string, value: number): readonly VerifiedVote[] {
+  return [0, 1, 2, 3].map((i) => {
+    const real = vote(world.cluster, i, from, value);
+    return { ...real, vote: { ...real.vote, txId: tx(to) } };
+  });
+}
+
 /** Writes a state that no rule produced, as somebody with write access to the store could. */
 async function forge(
   txId: string,
   to: { readonly status: TxStatus; readonly value: number },
-  copies: string | null = null,
+  stolen: readonly VerifiedVote[] = [],
 ): Promise<void> {
   const record: TxRecord = {
     epoch: world.cluster.set.epoch,
@@ -142,13 +164,6 @@ async function forge(
     absent: null,
     chain: null,
   };
-  const stolen =
-    copies === null
-      ? []
-      : [0, 1, 2, 3].map((i) => {
-          const real = vote(world.cluster, i, copies, to.value);
-          return { ...real, vote: { ...real.vote, txId: tx(txId) } };
-        });
   const { version } = await world.store.read(tx(txId));
   const [outcome] = await world.store.commit(
     [
@@ -248,7 +263,8 @@ describe("a tally is never trusted", () => {
   ] as const)("a forged %s with votes copied from %s is never queued", async (word, copies) => {
     const { queued, logger } = await start();
     await votes("real", [7, 7, 7, 7, 7]);
-    await forge("forged", { status: word, value: 7 }, copies);
+    const stolen = copies === null ? [] : copied(copies, "forged", 7);
+    await forge("forged", { status: word, value: 7 }, stolen);
     await world.clock.advance(10_000);
     expect(queued).toEqual(["real"]);
     expect(await submissions.get(tx("forged"))).toBeNull();
@@ -259,7 +275,7 @@ describe("a tally is never trusted", () => {
 
   test("forgeries that were there before the start are not queued either", async () => {
     await votes("real", [7, 7, 7, 7, 7]);
-    await forge("one", { status: "SUBMITTED", value: 7 }, "real");
+    await forge("one", { status: "SUBMITTED", value: 7 }, copied("real", "one", 7));
     await forge("two", { status: "THRESHOLD_REACHED", value: 9 });
     const { queued } = await start();
     await world.clock.advance(10_000);
@@ -275,6 +291,76 @@ describe("a tally is never trusted", () => {
     // The rules put the record right with the next vote; what was forged reaches nothing.
     expect((await submissions.get(tx("tx")))?.value ?? 7n).toBe(7n);
     expect(queued.length).toBeLessThanOrEqual(1);
+  });
+});
+
+describe("after a change of the trustees", () => {
+  /** The keys of the five trustees, and of two who come later. */
+  const more = testCluster({ trustees: 7, threshold: 4 });
+  const EPOCH_2 = unwrap(parseEpoch(2));
+
+  /** By default two trustees go and two come: of the first epoch's five only three are left. */
+  async function exchange(members: readonly number[] = [2, 3, 4, 5, 6]): Promise<TestCluster> {
+    const { set: before, epochVersion } = await world.config();
+    const trustees = members.map((i) => nodeAt(more, i).trustee);
+    const set = unwrap(makeTrusteeSet({ ...before, epoch: EPOCH_2, trustees }));
+    expect(await world.store.changeTrustees(set, epochVersion)).toBe("changed");
+    await world.clock.advance(1);
+    return { ...more, set };
+  }
+
+  test("a transaction is claimed by the votes of the epoch that it opened in", async () => {
+    const { queued } = await start();
+    await votes("tx", [7, 7, 7, 7, null]);
+    expect(await status("tx")).toBe("THRESHOLD_REACHED");
+    await exchange();
+    await world.clock.advance(SETTLE_MS + 50);
+    expect(await status("tx")).toBe("SUBMITTED");
+    expect(queued).toEqual(["tx"]);
+    expect(await submissions.get(tx("tx"))).toMatchObject({ value: 7n, epoch: 1 });
+  });
+
+  test("one that was claimed before is queued at the next start", async () => {
+    storeFault = (operation, when) => {
+      if (operation === "enqueue" && when === "before") throw new Error("away");
+    };
+    const first = await start();
+    await votes("tx", [7, 7, 7, 7, 7]);
+    await world.clock.advance(50);
+    first.crash();
+    await exchange();
+    storeFault = () => {};
+    const { queued } = await start();
+    await world.clock.advance(50);
+    expect(queued).toEqual(["tx"]);
+    expect(await submissions.get(tx("tx"))).toMatchObject({ epoch: 1 });
+  });
+
+  test.each([
+    ["by trustees who came and who stayed", [2, 3, 4, 5, 6], [2, 3, 4, 5, 6]],
+    ["by trustees who are in both, as they signed for the next", [1, 2, 3, 4, 5], [1, 2, 3, 4]],
+  ])("it is backed by no votes of the next epoch: %s", async (_name, members, voters) => {
+    const { queued, logger } = await start();
+    const next = await exchange(members);
+    const later = voters.map((i) => vote(next, i, "old", 7));
+    // The record says epoch 1, as if the transaction had opened before the change.
+    await forge("old", { status: "THRESHOLD_REACHED", value: 7 }, later);
+    await world.clock.advance(10_000);
+    expect(queued).toEqual([]);
+    expect(await submissions.get(tx("old"))).toBeNull();
+    expect(logger.records.map((r) => r.message)).toContain(
+      "a status in etcd is not backed by votes; it is not submitted",
+    );
+  });
+
+  test("three votes of its own epoch and one of the next are not four", async () => {
+    const { queued } = await start();
+    const next = await exchange();
+    const own = [0, 1, 2].map((i) => vote(world.cluster, i, "old", 7));
+    const stranger = vote(next, 5, "old", 7);
+    await forge("old", { status: "SUBMITTED", value: 7 }, [...own, stranger]);
+    await world.clock.advance(10_000);
+    expect(queued).toEqual([]);
   });
 });
 
