@@ -45,7 +45,7 @@ export const LIMITS = {
   /** Receipts in one etcd value: about 600 B each, far below a request's 1.5 MiB. */
   receiptsPerWriteMax: 100,
   /** Frames of one author a node judges: an honest one publishes one in 30 ms, and one a vote when batching is off. */
-  authorFrames: { perSecond: 200, burst: 400 },
+  authorFrames: { perSecond: 100, burst: 300 },
   /** Votes of one author on transactions that nobody has voted on yet: several times what a cluster can decide. */
   authorNewTransactions: { perSecond: 2_000, burst: 10_000 },
   /** Authors whose allowance is kept: all trustees of several epochs. */

@@ -23,8 +23,10 @@ import { ConnectionShares } from "./connection-shares.ts";
 import { DeafPeers } from "./deaf-peers.ts";
 import { envelopeOf } from "./envelope.ts";
 import { GossipError } from "./errors.ts";
+import { FairTurns } from "./fair-turns.ts";
 import { ForwarderLimits } from "./forwarder-limits.ts";
 import { FrontDoor } from "./front-door.ts";
+import { type GossipMemory, measureMemory } from "./gossip-memory.ts";
 import { createGossipMetrics, type GossipMetrics, NO_GOSSIP_METRICS } from "./gossip-metrics.ts";
 import {
   peerIdFromCanonicalMultihash,
@@ -61,29 +63,6 @@ export interface GossipDeps {
   readonly random?: Random | undefined;
 }
 
-export interface GossipMemory {
-  /** Peers whose addresses are remembered: `peersRememberedMax`, and the known ones. */
-  readonly peerStore: number;
-  /** Peers in the DHT's table: 64 buckets of 20. */
-  readonly routingTable: number;
-  /** Peers with a score: those connected, and `peersRememberedMax`. */
-  readonly scores: number;
-  /** Peers not to be grafted for a while: the same. */
-  readonly pruned: number;
-  /** Topics that others subscribe to: one. */
-  readonly topics: number;
-  /** Open streams: 128 inbound for a connection. */
-  readonly streams: number;
-  /** Allowances by forwarder and author: 20,000. */
-  readonly buckets: number;
-  /** Peers of whom any offence is remembered: `peersRememberedMax`. */
-  readonly conduct: number;
-  /** Inbound connections in handshake. */
-  readonly handshakes: number;
-  /** Connections with strangers: `strangersMax`. */
-  readonly strangers: number;
-}
-
 /** libp2p's connection manager counts a tag that begins so as a peer to keep. */
 const KEEP_TAG = "keep-alive-trustee";
 const KEEP_TAG_VALUE = 100;
@@ -109,6 +88,7 @@ export class Libp2pGossip implements Gossip {
   readonly #logger: Logger;
   readonly #metrics: GossipMetrics;
   readonly #judge: Judge;
+  readonly #turns: FairTurns;
   readonly #redialer: Redialer;
   readonly #finder: PeerFinder;
   readonly #deaf: DeafPeers;
@@ -166,6 +146,7 @@ export class Libp2pGossip implements Gossip {
             strangers: () => this.#shares.strangers,
             muted: () => this.#conduct.mutedCount,
           });
+    this.#turns = new FairTurns(deps.clock);
     this.#judge = new Judge(
       { validatingMax: this.#limits.validatingMax, timeoutMs: this.#limits.validationTimeoutMs },
       deps,
@@ -324,22 +305,14 @@ export class Libp2pGossip implements Gossip {
    * ids a swarm goes through.
    */
   memory(): GossipMemory {
-    const node = this.#node;
-    const router = node?.services.router;
-    const sizeOf = (maps: Iterable<{ readonly size: number }>): number =>
-      [...maps].reduce((sum, { size }) => sum + size, 0);
-    return {
-      peerStore: this.#peerData.size,
-      routingTable: node?.services.dht.routingTable.size ?? 0,
-      scores: router?.score.peerStats.size ?? 0,
-      pruned: sizeOf(router?.backoff.values() ?? []),
-      topics: router?.topics.size ?? 0,
-      streams: (node?.getConnections() ?? []).flatMap(({ streams }) => streams).length,
-      buckets: this.#forwarders.size,
-      conduct: this.#conduct.size,
-      handshakes: this.#door.pendingCount,
-      strangers: this.#shares.strangers,
-    };
+    return measureMemory({
+      node: this.#node,
+      peerData: this.#peerData,
+      forwarders: this.#forwarders,
+      conduct: this.#conduct,
+      door: this.#door,
+      shares: this.#shares,
+    });
   }
 
   /** @throws GossipError STOPPED when stopped meanwhile. @see Gossip.waitForPeers */
@@ -398,6 +371,7 @@ export class Libp2pGossip implements Gossip {
       authorOf: (from) => roster.authorOf(from),
       allowsRpc: (forwarder, bytes) => limits.allowsRpc(forwarder, bytes),
       allows: (forwarder, author, bytes, isCopy) => limits.allows(forwarder, author, bytes, isCopy),
+      turn: () => this.#turns.take(),
       hasRoom: (forwarder) => this.#judge.hasRoom(forwarder),
       onRefused: (refusal) => this.#onRefused(refusal),
       onOffence: (forwarder, offence) => this.#conduct.blame(forwarder, offence),

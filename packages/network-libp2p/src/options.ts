@@ -89,11 +89,12 @@ export const GOSSIP_LIMITS: GossipLimits = {
   // Both ends dial at once, and one more by a relay. With 100 trustees, 33 of whom take
   // all they can, and all strangers there are 198 connections.
   connectionsPerPeerMax: 3,
-  // An honest author publishes at most a frame every 30 ms; without signature batching some
-  // hundreds of frames a second. 400 cost a tenth of a core in signatures. Bytes: 33 frames
-  // of the largest size are 2 MiB.
+  // An honest author publishes at most a frame every 30 ms; without signature batching one a
+  // vote. With their signatures and forwarding 100 cost a twentieth of a core. The burst is
+  // what an honest author's connection that stalled for 20 s delivers at once. Bytes: 33
+  // frames of the largest size are 2 MiB.
   perAuthor: {
-    messagesPerSecond: 400,
+    messagesPerSecond: 100,
     messagesBurst: 800,
     bytesPerSecond: 4 * MIB,
     bytesBurst: 8 * MIB,
@@ -114,8 +115,8 @@ export const GOSSIP_LIMITS: GossipLimits = {
   },
   // An author reaches everybody itself (flood publish); what exceeds this still does.
   forwarded: {
-    messagesPerSecond: 200,
-    messagesBurst: 400,
+    messagesPerSecond: 50,
+    messagesBurst: 150,
     bytesPerSecond: 2 * MIB,
     bytesBurst: 4 * MIB,
   },

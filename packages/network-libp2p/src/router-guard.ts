@@ -72,6 +72,8 @@ export interface GuardRules {
   readonly allowsRpc: (forwarder: PeerId, bytes: number) => boolean;
   /** Whether one more message is within the forwarder's allowances; takes it from them. */
   readonly allows: (forwarder: PeerId, author: PeerId, bytes: number, isCopy: boolean) => boolean;
+  /** Lets everybody else have a turn, if they have waited too long; asked before each RPC. */
+  readonly turn: () => Promise<void>;
   /** Whether the validator takes one more message from this forwarder. */
   readonly hasRoom: (forwarder: PeerId) => boolean;
   /** A message was refused before the validator. */
@@ -169,6 +171,7 @@ function watchReading(router: Router & Internals, rules: GuardRules): void {
   let reading: PeerId | null = null;
   async function* watched(from: PeerId, rpcs: AsyncIterable<RawRpc>): AsyncIterable<RawRpc> {
     for await (const rpc of rpcs) {
+      await rules.turn();
       if (rules.isShut(from)) return;
       const { byteLength } = rpc;
       if (!rules.allowsRpc(from, byteLength)) continue;

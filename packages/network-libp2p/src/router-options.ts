@@ -93,7 +93,8 @@ export function routerOptions(
     // Finite: the default allows thousands of sub-messages of each kind in one RPC.
     decodeRpcLimits: {
       maxSubscriptions: 16,
-      maxMessages: 1_024,
+      // No honest RPC has more: an answer to an IWANT has the most.
+      maxMessages: IWANT_IDS_MAX + 16,
       maxIhaveMessageIDs: 5_000,
       maxIwantMessageIDs: 1_024,
       maxIdontwantMessageIDs: 512,

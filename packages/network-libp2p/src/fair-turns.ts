@@ -1,0 +1,34 @@
+import { setImmediate } from "node:timers";
+import type { Clock } from "@quorate/ports";
+
+/** The longest that reading goes on without a turn of the event loop, in ms: timers, stores and other peers wait meanwhile. */
+const BUSY_MS_MAX = 5;
+
+/**
+ * Gives the event loop its turns while a stream is read. What lies in a stream's buffer (megabytes) is handled
+ * without one otherwise, for it needs no waiting: under a flood the etcd lease was lost before the flooding peer was muted.
+ */
+export class FairTurns {
+  readonly #clock: Pick<Clock, "monotonicMs">;
+  #turnAtMs: number;
+  #next: Promise<void> | null = null;
+
+  constructor(clock: Pick<Clock, "monotonicMs">) {
+    this.#clock = clock;
+    this.#turnAtMs = clock.monotonicMs();
+  }
+
+  /** Resolves at once, or after the event loop's next turn when the last one is too long ago. */
+  async take(): Promise<void> {
+    if (this.#clock.monotonicMs() - this.#turnAtMs < BUSY_MS_MAX) return;
+    // One for all streams, so that each waits for one turn and no more.
+    this.#next ??= new Promise((resolve) =>
+      setImmediate(() => {
+        this.#turnAtMs = this.#clock.monotonicMs();
+        this.#next = null;
+        resolve();
+      }),
+    );
+    await this.#next;
+  }
+}
