@@ -16,7 +16,10 @@ export default defineConfig({
         ssr,
         test: {
           name: "unit",
-          include: ["packages/*/src/**/*.test.ts", "test/{architecture,property}/**/*.test.ts"],
+          include: [
+            "packages/*/src/**/*.test.ts",
+            "test/{architecture,fuzz,property}/**/*.test.ts",
+          ],
           exclude: ["**/*.integration.test.ts", "**/node_modules/**", "**/dist/**"],
           testTimeout: 30_000,
         },

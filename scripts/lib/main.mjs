@@ -15,6 +15,7 @@ Commands:
   test      run every check and test; with arguments, only vitest with them
   bench     measure throughput and latency
   attacks   rehearse attacks on a cluster of this machine and check each
+  fuzz      send mutated frames through a node's front door and check what it does
   quorate   the command line: npm run quorate -- --help
 
 Needs Node 20 or newer. Messages of this script go to standard error.
@@ -27,6 +28,7 @@ const COMMANDS = {
   quorate: (args) => runSource("packages/cli/src/main.ts", args, { etcdOptional: true }),
   bench: (args) => runSource("test/bench/main.ts", args, {}),
   attacks: (args) => runSource("test/attacks/main.ts", args, {}),
+  fuzz: (args) => runSource("test/fuzz/main.ts", args, { etcdOptional: true }),
   test: runTestCommand,
 };
 
