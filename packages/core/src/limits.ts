@@ -48,6 +48,8 @@ export const LIMITS = {
   authorFrames: { perSecond: 100, burst: 300 },
   /** Votes of one author on transactions that nobody has voted on yet: several times what a cluster can decide. */
   authorNewTransactions: { perSecond: 2_000, burst: 10_000 },
+  /** Frames of one author with votes past their time whose signature is checked all the same: an honest one sends none, and two that differ prove a double vote. */
+  authorStaleFrames: { perSecond: 5, burst: 20 },
   /** Authors whose allowance is kept: all trustees of several epochs. */
   authorAllowancesMax: 1_000,
   /** Violations that evidence of a low score names, newest first: enough to judge by, and 6 kB. */

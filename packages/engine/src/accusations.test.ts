@@ -1,4 +1,15 @@
-import { onlySet, type TxId, unwrap, type VerifiedVote, verifyEvidence } from "@quorate/core";
+import {
+  makeTrusteeSet,
+  onlySet,
+  parseEpoch,
+  parseNodeId,
+  signFrame,
+  type TxId,
+  unwrap,
+  type VerifiedVote,
+  verifyEvidence,
+  verifyFrame,
+} from "@quorate/core";
 import { memoryMetrics, nodeAt, testCluster, unsignedVote, vote, votes } from "@quorate/testkit";
 import { afterEach, describe, expect, test } from "vitest";
 import { Accusations } from "./accusations.ts";
@@ -144,6 +155,33 @@ describe("across epochs", () => {
     await world.clock.advance(1_000);
     expect(await statuses()).toEqual(["THRESHOLD_REACHED", "THRESHOLD_REACHED"]);
     expect((await world.snapshot("old")).record?.epoch).toBe(1);
+  });
+
+  test("one key is one signer, under whatever names it goes", async () => {
+    world = await World.open();
+    const node = first();
+    node.pipeline.offer(vote(world.cluster, 1, "tx", 7));
+    await world.clock.advance(1_000);
+    // In the next epoch the second trustee's key goes by a new name.
+    const renamed = world.cluster.set.trustees.map((t, i) =>
+      i === 1 ? { ...t, nodeId: unwrap(parseNodeId("renamed")) } : t,
+    );
+    const { clusterId, threshold } = world.cluster.set;
+    const epoch = unwrap(parseEpoch(2));
+    const set = unwrap(makeTrusteeSet({ clusterId, epoch, threshold, trustees: renamed }));
+    await world.store.changeTrustees(set, (await world.config()).epochVersion);
+    await world.clock.advance(10);
+    const { signer } = nodeAt(world.cluster, 1);
+    const spec = { ...unsignedVote(world.cluster, 1, { txId: "tx", value: 8 }), epoch };
+    const frame = signFrame([{ ...spec, nodeId: unwrap(parseNodeId("renamed")) }], (m) =>
+      signer.sign(m),
+    );
+    const [second] = unwrap(verifyFrame(frame, set, world.cluster.verify));
+    if (second === undefined) throw new Error("one vote");
+    node.pipeline.offer(second);
+    await world.clock.advance(1_000);
+    expect(doubles()).toEqual(["tx renamed"]);
+    expect(bansOf(1)).toEqual(["PROOF"]);
   });
 
   test("a vote of an old epoch opens nothing", async () => {

@@ -118,15 +118,23 @@ export class Accusations {
 
   /** Remembers a vote that was refused, and holds it against what else this trustee has signed. */
   refused(vote: VerifiedVote): void {
-    const { txId, nodeId, value } = vote.vote;
+    const { txId, value } = vote.vote;
     // It can't be banned more than it is.
     if (this.#deps.view.bans.get(vote.peerId) === "PROOF") return;
     const key = `${txId}/${vote.peerId}`;
     const earlier = this.#refused.get(key);
     if (earlier === undefined) this.#refused.set(key, vote);
     else if (earlier.vote.value !== value) this.conflict(earlier, vote);
-    const recorded = this.#deps.view.votes(txId).get(nodeId);
+    const recorded = this.#recordedBy(vote);
     if (recorded !== undefined && recorded.vote.value !== value) this.conflict(recorded, vote);
+  }
+
+  /** What the tally has by the same key, under whatever name: a trustee may be called otherwise in another epoch. */
+  #recordedBy({ vote, peerId }: VerifiedVote): SignedVote | undefined {
+    const sets = this.#deps.sets();
+    return [...this.#deps.view.votes(vote.txId).values()].find(
+      (other) => sets.get(other.vote.epoch)?.byNodeId.get(other.vote.nodeId)?.peerId === peerId,
+    );
   }
 
   /** Holds a vote that is being taken against what was refused before. */

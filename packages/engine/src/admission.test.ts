@@ -301,6 +301,16 @@ describe("what is refused, and at what cost", () => {
     expect(door.blamed).toEqual([]);
   });
 
+  test("stale votes cost only so many signatures, and then none", () => {
+    const door = new Door();
+    const { burst } = LIMITS.authorStaleFrames;
+    const issuedAtMs = door.clock.nowMs() - LIMITS.clockSkewRejectedMs - 1;
+    for (let i = 0; i < burst + 5; i++)
+      door.hear(0, encodeFrame(signedFrame(cluster, 0, [{ txId: `s${i}`, value: 7, issuedAtMs }])));
+    expect([door.verifications, door.held.length]).toEqual([burst, burst]);
+    expect(door.refused("stale")).toBe(burst + 5);
+  });
+
   test("a vote of another cluster or epoch is ignored, not punished", () => {
     const door = new Door();
     const elsewhere = testCluster({ trustees: 5, threshold: 4, clusterId: "elsewhere" });

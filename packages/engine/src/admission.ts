@@ -50,10 +50,20 @@ export interface AdmissionDependencies {
   readonly onRefusedVote: (vote: VerifiedVote) => void;
 }
 
+/** A frame that decoded well. */
+interface Heard {
+  readonly opened: OpenedFrame;
+  /** Of each vote's content, as `#seen` has it. */
+  readonly keys: readonly string[];
+  readonly stale: boolean;
+}
+
 /** What an author may still publish. */
 interface Allowance {
   readonly frames: TokenBucket;
   readonly newTransactions: TokenBucket;
+  /** Frames that can only serve as evidence any more. */
+  readonly stale: TokenBucket;
 }
 
 /**
@@ -90,16 +100,18 @@ export class Admission {
       this.#refuse(verdict, reason, message, votes);
     const keys = leafHashes.map(bytesToHex);
     if (keys.every((key) => this.#seen.has(key))) return refuse("IGNORE", "duplicate");
+    // A vote that comes too late to count is still its trustee's word, and worth a few signatures.
+    const stale = votes.some((signed) => this.#isStale(signed));
+    if (stale && !allowance.stale.take(1, clock.monotonicMs())) return refuse("IGNORE", "stale");
     const fresh = votes.filter(({ vote }) => view.status(vote.txId) === null).length;
     if (!allowance.newTransactions.take(fresh, clock.monotonicMs()))
       return refuse("IGNORE", "quota");
-    return this.#checkSignature(message, opened.value, keys, refuse);
+    return this.#checkSignature(message, { opened: opened.value, keys, stale }, refuse);
   }
 
   #checkSignature(
     message: GossipMessage,
-    opened: OpenedFrame,
-    keys: readonly string[],
+    { opened, keys, stale }: Heard,
     refuse: (verdict: "IGNORE" | "REJECT", reason: AdmissionReason) => GossipVerdict,
   ): GossipVerdict {
     const { ed25519, view, sets } = this.#deps;
@@ -119,8 +131,6 @@ export class Admission {
       this.#blameAuthor(message, opened.votes);
       return refuse("REJECT", "bad_signature");
     }
-    // Only now: a vote that comes too late to count is still its trustee's word.
-    const stale = opened.votes.some((signed) => this.#isStale(signed));
     if (banned !== undefined || stale) {
       for (const vote of verified.value) this.#deps.onRefusedVote(vote);
       return refuse("IGNORE", banned !== undefined ? "trustee_banned" : "stale");
@@ -146,6 +156,7 @@ export class Admission {
     const allowance: Allowance = {
       frames: new TokenBucket(LIMITS.authorFrames, now),
       newTransactions: new TokenBucket(LIMITS.authorNewTransactions, now),
+      stale: new TokenBucket(LIMITS.authorStaleFrames, now),
     };
     this.#allowances.set(author, allowance);
     return allowance;
