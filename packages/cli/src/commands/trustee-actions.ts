@@ -1,12 +1,10 @@
 import {
   addTrustee,
-  type ClusterId,
   changeThreshold,
   type EvmAddress,
   type NodeId,
   type ParseError,
   type PeerId,
-  parseClusterId,
   parseEvmAddress,
   parseNodeId,
   parsePeerId,
@@ -18,7 +16,7 @@ import {
   type TrusteeSet,
 } from "@quorate/core";
 import { changeTrustees, drainTrustee } from "@quorate/engine";
-import { readClusterFile, withClusterStore } from "@quorate/localcluster";
+import { withClusterStore } from "@quorate/localcluster";
 import type { BanEntry, Clock, Presence, TallyStore } from "@quorate/ports";
 import { systemClock } from "@quorate/telemetry";
 import { CliError, EXIT, usageErrors } from "../failure.ts";
@@ -31,6 +29,7 @@ import {
   warningsOf,
 } from "../render/trustees.ts";
 import { jsonDocument, type Terminal } from "../terminal.ts";
+import { clusterIdOf } from "./trustee-cluster.ts";
 
 interface ClusterOptions {
   readonly etcd: readonly string[];
@@ -261,12 +260,6 @@ async function inCluster<T>(
   task: (store: TallyStore) => Promise<T>,
 ): Promise<T> {
   return await withStore({ clusterId: await clusterIdOf(cluster), etcdHosts: etcd }, task);
-}
-
-/** A cluster's id, or the file that names it. Of the file nothing else is used: its trustees may be of an old epoch. */
-async function clusterIdOf(text: string): Promise<ClusterId> {
-  if (/[/\\]|\.json$/.test(text)) return (await readClusterFile(text)).clusterId;
-  return takeAll((take) => take(parseClusterId(text), "--cluster"));
 }
 
 /** All that is wrong with the arguments, at once. */

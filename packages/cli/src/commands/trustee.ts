@@ -1,14 +1,15 @@
 import type { Command } from "commander";
 import type { CommandContext } from "../context.ts";
-import { anyNumber, httpUrls } from "../options.ts";
+import { anyNumber, httpUrls, wholeNumber } from "../options.ts";
 import type {
   AddOptions,
   ListOptions,
   RemoveOptions,
   ThresholdOptions,
 } from "./trustee-actions.ts";
+import type { CreateNodeOptions } from "./trustee-create.ts";
 
-/** `trustee list`, `add`, `remove` and `threshold`: who may vote, and how many must agree. */
+/** `trustee list`, `create`, `add`, `remove` and `threshold`: who may vote, and how many must agree. */
 export function addTrusteeCommands(program: Command, context: CommandContext): void {
   const { terminal, done } = context;
   const trustee = program
@@ -36,6 +37,8 @@ Examples:
         return listTrustees(options, terminal, world);
       }),
     );
+
+  addCreate(trustee, context);
 
   command(trustee, "add")
     .description("admit a node as a trustee, from the next epoch on")
@@ -102,6 +105,38 @@ Open transactions keep their trustees: leave its node running until --wait says 
         return changeThresholdAction(threshold, options, terminal, world);
       }),
     );
+}
+
+function addCreate(trustee: Command, { terminal, done }: CommandContext): void {
+  command(trustee, "create")
+    .description("make the key and the configuration of a node that is to join")
+    .argument("<node-id>", "its name in the cluster")
+    .requiredOption("--bootstrap <addrs>", "one address of a node that runs, or several", list)
+    .requiredOption("--out <dir>", "directory to make; must not exist or be empty")
+    .option("--listen <addr>", "multiaddr to listen on", "/ip4/0.0.0.0/tcp/4001")
+    .option("--announce <addr>", "multiaddr under which others reach it, when that is another")
+    .option("--api-port <port>", "of its API, on 127.0.0.1", wholeNumber(1, 65_535), 7_701)
+    .option("--json", "print one JSON document")
+    .addHelpText(
+      "after",
+      `
+Example:
+  quorate trustee create trustee-5 --cluster my-cluster/cluster.json --etcd http://127.0.0.1:2379 \\
+    --bootstrap /ip4/10.0.0.1/tcp/4001/p2p/12D3KooW… --out trustee-5`,
+    )
+    .action(
+      done(async (nodeId: string, options: CreateNodeOptions) =>
+        (await import("./trustee-create.ts")).createNodeAction(nodeId, options, terminal),
+      ),
+    );
+}
+
+/** For commander: texts separated by commas. */
+function list(text: string): readonly string[] {
+  return text
+    .split(",")
+    .map((part) => part.trim())
+    .filter((part) => part !== "");
 }
 
 /** With the options that all of them have. */
