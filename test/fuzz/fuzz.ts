@@ -39,8 +39,12 @@ export interface FuzzReport {
   /** Byzantine trustees that were banned, and honest ones. */
   readonly banned: number;
   readonly honestBanned: number;
+  /** Bans by reason. */
+  readonly bans: Readonly<Record<string, number>>;
   readonly refusals: number;
   readonly receipts: number;
+  /** Refused messages by reason. */
+  readonly reasons: Readonly<Record<string, number>>;
   /** Inputs that were guided by coverage. */
   readonly guided: number;
   readonly blocksReached: number;
@@ -108,6 +112,10 @@ export async function replay(
   }
 }
 
+function addTo(sums: Record<string, number>, counts: ReadonlyMap<string, number>): void {
+  for (const [name, count] of counts) sums[name] = (sums[name] ?? 0) + count;
+}
+
 const describe = (error: unknown): string =>
   error instanceof Error ? (error.stack ?? error.message) : String(error);
 
@@ -128,6 +136,8 @@ class Run {
   #honestBanned = 0;
   #refusals = 0;
   #receipts = 0;
+  readonly #reasons: Record<string, number> = {};
+  readonly #bans: Record<string, number> = {};
   #censusAt = 0;
   #guided = 0;
   #largest = 0;
@@ -153,8 +163,10 @@ class Run {
       verdicts: this.#verdicts,
       banned: this.#banned,
       honestBanned: this.#honestBanned,
+      bans: this.#bans,
       refusals: this.#refusals,
       receipts: this.#receipts,
+      reasons: this.#reasons,
       guided: this.#guided === 0 ? this.#done : this.#guided,
       blocksReached: this.#coverage.blocks,
       blocksKnown: this.#coverage.blocksKnown,
@@ -252,6 +264,7 @@ class Run {
     this.#countBans(stage);
     this.#refusals += stage.oracle.refusals;
     this.#receipts += stage.oracle.receipts;
+    addTo(this.#reasons, stage.oracle.reasons);
     const heap = this.#memory.heapBytes();
     // The first node's life warms everything up.
     if (this.#nodes === 1) this.#heapAtStart = heap;
@@ -267,6 +280,7 @@ class Run {
     for (const peer of oracle.banned)
       if (ownerOf(peer)?.kind === "byzantine") this.#banned++;
       else this.#honestBanned++;
+    addTo(this.#bans, oracle.bans);
   }
 
   async #census(stage: Stage): Promise<void> {

@@ -20,13 +20,16 @@ function whole(text: string): number {
 
 function print(report: FuzzReport): void {
   const { failure } = report;
-  const verdicts = Object.entries(report.verdicts).map(([name, count]) => `${name} ${count}`);
+  const list = (counts: Readonly<Record<string, number>>): string =>
+    Object.entries(counts)
+      .map(([name, count]) => `${name} ${count}`)
+      .join(", ");
   console.log(
     [
       `seed ${report.seed}: ${report.frames} frames in ${report.seconds.toFixed(1)} s, on ${report.nodes} nodes and ${report.epochs} epochs`,
-      `verdicts          ${verdicts.join(", ")}`,
-      `banned            ${report.banned} Byzantine, ${report.honestBanned} honest`,
-      `refusals          ${report.refusals}, in receipts ${report.receipts}`,
+      `verdicts          ${list(report.verdicts)}`,
+      `banned            ${report.banned} Byzantine, ${report.honestBanned} honest: ${list(report.bans)}`,
+      `refusals          ${report.refusals}, in receipts ${report.receipts}: ${list(report.reasons)}`,
       `blocks reached    ${report.blocksReached} of ${report.blocksKnown} known, ${report.corpus} frames kept`,
       `memory            heap +${(report.heapGrowthBytes / 1_048_576).toFixed(1)} MiB, largest collection ${report.largestCollection} entries`,
       failure === null ? "no law was broken" : `BROKEN at input ${failure.input}: ${failure.error}`,

@@ -40,6 +40,10 @@ export class Oracle {
   epochsMade = 1;
   refusals = 0;
   receipts = 0;
+  /** Refused messages by reason, as the receipts say. */
+  readonly reasons = new Map<string, number>();
+  /** Bans by reason. */
+  readonly bans = new Map<string, number>();
   readonly #banned = new Set<PeerId>();
 
   get banned(): ReadonlySet<PeerId> {
@@ -78,7 +82,11 @@ export class Oracle {
   }
 
   change(change: Change): void {
-    if (change.kind === "receipts") for (const { count } of change.receipts) this.receipts += count;
+    if (change.kind === "receipts")
+      for (const { count, reason } of change.receipts) {
+        this.receipts += count;
+        this.reasons.set(reason, (this.reasons.get(reason) ?? 0) + count);
+      }
     else if (change.kind === "vote") this.#vote(change);
     else if (change.kind === "ban") {
       must(change.ban !== null, "a ban stands", `that of ${change.peerId} was taken back`);
@@ -103,6 +111,7 @@ export class Oracle {
 
   #ban(ban: BanEntry): void {
     this.#banned.add(ban.peerId);
+    this.bans.set(ban.reason, (this.bans.get(ban.reason) ?? 0) + 1);
     this.#blame({ ...ban, type: ban.reason });
   }
 

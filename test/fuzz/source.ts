@@ -42,9 +42,13 @@ interface Base {
   readonly bytes: Uint8Array;
 }
 
-/** Names of transactions of one world: more than the view holds, and few enough that trustees meet on them. */
-const TRANSACTIONS = 700;
-const HOT = 16;
+/**
+ * Transactions of one world: more than the view holds, few enough that trustees meet on them. Each epoch has
+ * some of its own, for a transaction keeps the epoch that it opened under; long frames have theirs.
+ */
+const HOT = 10;
+const TRANSACTIONS = 450;
+const BULK = 256;
 const CORPUS_MAX = 400;
 const CORPUS_BYTES_MAX = 4_000_000;
 const CORPUS_FRAME_BYTES_MAX = 16_384;
@@ -138,14 +142,14 @@ export class Source {
 
   #surroundings({ epoch, nowMs }: Situation, author: Person): Surroundings {
     const liar = author.kind === "byzantine" ? author : byzantine(epoch, 0);
-    return { random: this.#random, epoch, nowMs, liar, txId: () => this.#txId() };
+    return { random: this.#random, epoch, nowMs, liar, txId: () => this.#txId(epoch) };
   }
 
-  #txId(): string {
-    const n = this.#below(3) > 0 ? this.#below(HOT) : this.#below(TRANSACTIONS);
+  #txId(epoch: number): string {
+    const own = (epoch * HOT + this.#below(HOT)) % TRANSACTIONS;
+    const n = this.#below(6) > 0 ? own : this.#below(TRANSACTIONS);
     const name = `tx-${this.#world}-${n}`;
-    if (n % 13 === 0) return name.padEnd(128, "Z.:_-");
-    return name;
+    return n % 13 === 0 ? name.padEnd(128, "Z.:_-") : name;
   }
 
   /** A valid frame, by anybody in the set. */
@@ -156,11 +160,11 @@ export class Source {
     const size = this.#frameSize();
     const leaves: Uint8Array[] = [];
     const elsewhere = this.#below(40) === 0;
-    const start = this.#below(TRANSACTIONS);
+    const start = this.#below(BULK);
     const told = new Set<string>();
     for (let i = 0; i < size; i++) {
       // A long frame takes one name after the other; an honest trustee says nothing twice in one.
-      const txId = size > 8 ? `tx-${this.#world}-${(start + i) % TRANSACTIONS}` : this.#txId();
+      const txId = size > 8 ? `bulk-${this.#world}-${(start + i) % BULK}` : this.#txId(now.epoch);
       if (by.kind === "honest" && told.has(txId)) continue;
       told.add(txId);
       leaves.push(this.#leaf(now, by, txId, elsewhere));
@@ -178,7 +182,7 @@ export class Source {
 
   #leaf(now: Situation, by: Person, txId: string, elsewhere: boolean): Uint8Array {
     const skewMs =
-      this.#below(20) === 0 ? this.#below(60_001) - 30_000 : this.#below(2_000) - 1_000;
+      this.#below(20) === 0 ? this.#below(80_001) - 40_000 : this.#below(2_000) - 1_000;
     const agrees = by.kind === "honest" || this.#below(3) > 0;
     const value = agrees ? honestValue(txId) : BigInt(this.#below(3));
     return writeVote({
@@ -233,6 +237,8 @@ export class Source {
         return { ...sealed, from: null };
       case 8:
         return { ...sealed, data: new Uint8Array(65_537) };
+      case 9:
+        return { ...sealed, from: Uint8Array.of(...from, this.#below(256)) };
       default:
         return sealed;
     }

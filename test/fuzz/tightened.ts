@@ -1,7 +1,7 @@
 import { LIMITS } from "@quorate/core";
 
 /**
- * The bounds of memory while fuzzing. The real ones are for hours of traffic; a run of minutes
+ * The bounds of memory and rates while fuzzing. The real ones are for hours of traffic; a run of minutes
  * must fill every cache many times over, or nothing would be seen of one that has no bound.
  */
 export const TIGHTENED = {
@@ -10,16 +10,19 @@ export const TIGHTENED = {
   pendingVotesMax: 600,
   viewTransactionsMax: 300,
   authorAllowancesMax: 40,
-} as const satisfies Partial<Record<keyof typeof LIMITS, number>>;
+  authorFrames: { perSecond: 30, burst: 15 },
+  authorNewTransactions: { perSecond: 150, burst: 300 },
+} as const satisfies Partial<Record<keyof typeof LIMITS, unknown>>;
 
 /** No collection of the node under test may grow beyond the largest bound and a frame's votes. */
 export const COLLECTION_ENTRIES_MAX = 600 + 256;
 
 /** @returns puts the real limits back. */
 export function tightenLimits(): () => void {
-  const before = Object.entries(TIGHTENED).map(
-    ([name]) => [name, Reflect.get(LIMITS, name) as number] as const,
-  );
+  const before = Object.keys(TIGHTENED).map((name): readonly [string, unknown] => [
+    name,
+    Reflect.get(LIMITS, name),
+  ]);
   for (const [name, value] of Object.entries(TIGHTENED)) Reflect.set(LIMITS, name, value);
   return () => {
     for (const [name, value] of before) Reflect.set(LIMITS, name, value);

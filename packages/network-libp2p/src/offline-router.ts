@@ -1,13 +1,12 @@
-import { type GossipsubMessage, gossipsub } from "@chainsafe/libp2p-gossipsub";
+import { gossipsub } from "@chainsafe/libp2p-gossipsub";
 import { assert, type PeerId } from "@quorate/core";
 import type { GossipMessage } from "@quorate/ports";
-import { envelopeOf } from "./envelope.ts";
+import { messageOf } from "./envelope.ts";
 import {
   peerIdFromCanonicalMultihash,
   peerIdFromSeed,
   privateKeyFromSeed,
   toLibp2pPeerId,
-  toPeerId,
 } from "./identity.ts";
 import { quietLogger } from "./quiet-logger.ts";
 import { type GuardRules, hardenRouter, type RawRpc } from "./router-guard.ts";
@@ -18,7 +17,10 @@ import { routerOptions } from "./router-options.ts";
  * same decoder, limits, guard and signature check as bytes from a stream, and nothing is ever sent.
  */
 export interface OfflineRouter {
-  /** Has one RPC of a peer read. @returns the messages that the validator would be asked about */
+  /**
+   * Has one RPC of a peer read. Rejects with what was thrown while it was handled; bytes that are no RPC are passed over.
+   * @returns the messages that the validator would be asked about
+   */
   read(forwarder: PeerId, rpc: Uint8Array): Promise<readonly GossipMessage[]>;
 }
 
@@ -49,6 +51,11 @@ export function offlineRouter(
   assert(peers instanceof Map, "gossipsub keeps its peers in a map");
   assert(subscriptions instanceof Set, "gossipsub keeps its own subscriptions in a set");
   subscriptions.add(rules.topic);
+  // GossipSub swallows what throws while it handles an RPC; here it is to be seen.
+  const failures: unknown[] = [];
+  const handle = router.handleReceivedRpc.bind(router);
+  router.handleReceivedRpc = (from, rpc) =>
+    handle(from, rpc).catch((error: unknown) => void failures.push(error));
   let heard: GossipMessage[] = [];
   router.addEventListener("gossipsub:message", ({ detail }) => heard.push(messageOf(detail)));
   return {
@@ -62,17 +69,9 @@ export function offlineRouter(
       const pipe: unknown = Reflect.get(router, "pipePeerReadStream");
       assert(typeof pipe === "function", "gossipsub reads streams of RPCs");
       await pipe.call(router, toLibp2pPeerId(forwarder), stream());
+      const [failure] = failures.splice(0);
+      if (failure !== undefined) throw failure;
       return heard;
     },
   };
-}
-
-/** As `Libp2pGossip` hands it to its validator. */
-function messageOf({ msg, propagationSource }: GossipsubMessage): GossipMessage {
-  const forwarder = toPeerId(propagationSource);
-  assert(msg.type === "signed" && forwarder !== null, "a message without a signature");
-  const envelope = envelopeOf(msg);
-  const author = peerIdFromCanonicalMultihash(envelope.from);
-  assert(author !== null, "an author that is not an Ed25519 peer");
-  return { topic: envelope.topic, data: envelope.data, author, forwarder, envelope };
 }
