@@ -1,6 +1,7 @@
-import type { Message, SignedMessage } from "@chainsafe/libp2p-gossipsub";
-import { hash } from "@quorate/core";
-import type { GossipEnvelope } from "@quorate/ports";
+import type { GossipsubMessage, Message, SignedMessage } from "@chainsafe/libp2p-gossipsub";
+import { assert, hash } from "@quorate/core";
+import type { GossipEnvelope, GossipMessage } from "@quorate/ports";
+import { peerIdFromCanonicalMultihash, toPeerId } from "./identity.ts";
 
 /** A message's sequence number as it was on the wire: 8 bytes, big-endian. */
 export function sequenceNumberBytes(sequenceNumber: bigint): Uint8Array {
@@ -31,4 +32,14 @@ export function envelopeOf(message: SignedMessage): GossipEnvelope {
     topic: message.topic,
     signature: Uint8Array.from(message.signature),
   };
+}
+
+/** A message as the validator gets it: StrictSign and the router's guard let no other through. */
+export function messageOf({ msg, propagationSource }: GossipsubMessage): GossipMessage {
+  const forwarder = toPeerId(propagationSource);
+  assert(msg.type === "signed" && forwarder !== null, "a message without a signature");
+  const envelope = envelopeOf(msg);
+  const author = peerIdFromCanonicalMultihash(envelope.from);
+  assert(author !== null, "an author that is not an Ed25519 peer");
+  return { topic: envelope.topic, data: envelope.data, author, forwarder, envelope };
 }

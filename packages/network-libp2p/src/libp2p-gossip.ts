@@ -1,8 +1,6 @@
-import { randomBytes } from "node:crypto";
 import type { GossipsubMessage } from "@chainsafe/libp2p-gossipsub";
 import type { Connection, PeerId as Libp2pPeerId } from "@libp2p/interface";
-import { multiaddr } from "@multiformats/multiaddr";
-import { assert, LIMITS, type PeerId, parsePeerId } from "@quorate/core";
+import { LIMITS, type PeerId, parsePeerId } from "@quorate/core";
 import type {
   AbortOptions,
   Clock,
@@ -21,22 +19,25 @@ import { Changes } from "./changes.ts";
 import { Conduct } from "./conduct.ts";
 import { ConnectionShares } from "./connection-shares.ts";
 import { DeafPeers } from "./deaf-peers.ts";
-import { envelopeOf } from "./envelope.ts";
+import { messageOf } from "./envelope.ts";
 import { GossipError } from "./errors.ts";
 import { FairTurns } from "./fair-turns.ts";
 import { ForwarderLimits } from "./forwarder-limits.ts";
 import { FrontDoor } from "./front-door.ts";
 import { type GossipMemory, measureMemory } from "./gossip-memory.ts";
 import { createGossipMetrics, type GossipMetrics, NO_GOSSIP_METRICS } from "./gossip-metrics.ts";
-import {
-  peerIdFromCanonicalMultihash,
-  peerIdFromSeed,
-  privateKeyFromSeed,
-  toLibp2pPeerId,
-  toPeerId,
-} from "./identity.ts";
+import { peerIdFromSeed, privateKeyFromSeed, toLibp2pPeerId, toPeerId } from "./identity.ts";
 import { Judge } from "./judge.ts";
+import { KeptPeers } from "./kept-peers.ts";
 import { createNode, type Node } from "./libp2p-node.ts";
+import {
+  closestPeers,
+  cutPeer,
+  dialPeer,
+  gossipStatusOf,
+  isConnected,
+  subscribersOf,
+} from "./node-queries.ts";
 import {
   type BootstrapPeer,
   checkAddresses,
@@ -62,10 +63,6 @@ export interface GossipDeps {
   /** For the jitter of re-dials; the system's generator when absent. */
   readonly random?: Random | undefined;
 }
-
-/** libp2p's connection manager counts a tag that begins so as a peer to keep. */
-const KEEP_TAG = "keep-alive-trustee";
-const KEEP_TAG_VALUE = 100;
 
 /**
  * The cluster's gossip over libp2p: TCP, Noise, yamux, GossipSub and a DHT of its own.
@@ -98,8 +95,8 @@ export class Libp2pGossip implements Gossip {
   readonly #door: FrontDoor;
   readonly #shares: ConnectionShares;
   readonly #peerData: BoundedDatastore;
+  readonly #kept: KeptPeers;
   readonly #changes = new Changes();
-  #persistent: ReadonlySet<PeerId> = new Set();
   #refusedListener: GossipRefusalListener = () => {};
   #node: Node | null = null;
   #starting: Promise<void> | null = null;
@@ -146,13 +143,14 @@ export class Libp2pGossip implements Gossip {
             strangers: () => this.#shares.strangers,
             muted: () => this.#conduct.mutedCount,
           });
+    this.#kept = new KeptPeers(this.localPeerId, { logger: deps.logger, node: () => this.#node });
     this.#turns = new FairTurns(deps.clock);
     this.#judge = new Judge(
       { validatingMax: this.#limits.validatingMax, timeoutMs: this.#limits.validationTimeoutMs },
       deps,
     );
     const peers = {
-      isConnected: (peer: PeerId) => this.#isConnected(peer),
+      isConnected: (peer: PeerId) => isConnected(this.#node, peer),
       isBanned: (peer: PeerId) => this.#roster.isShut(peer),
     };
     this.#redialer = new Redialer(
@@ -162,7 +160,7 @@ export class Libp2pGossip implements Gossip {
         clock: deps.clock,
         logger: deps.logger,
         random: deps.random ?? systemRandom,
-        dial: (peer, addresses) => this.#dial(peer, addresses),
+        dial: (peer, addresses) => dialPeer(this.#node, peer, addresses),
       },
     );
     this.#finder = new PeerFinder(
@@ -175,8 +173,8 @@ export class Libp2pGossip implements Gossip {
         ...peers,
         clock: deps.clock,
         logger: deps.logger,
-        closestPeers: (key, signal) => this.#closestPeers(key, signal),
-        dial: (peer) => this.#dial(peer, []),
+        closestPeers: (key, signal) => closestPeers(this.#node, key, signal),
+        dial: (peer) => dialPeer(this.#node, peer, []),
         isKnown: (peer) => this.#roster.isKnown(peer),
         hasPlace: (peer) => this.#shares.hasPlace(peer),
         connectedCount: () => this.#node?.getPeers().length ?? 0,
@@ -266,38 +264,14 @@ export class Libp2pGossip implements Gossip {
    * ones named before. Their addresses come from the DHT.
    */
   setPersistentPeers(peers: readonly PeerId[]): void {
-    const before = this.#persistent;
-    this.#persistent = new Set(peers.filter((peer) => peer !== this.localPeerId));
-    assert(this.#persistent.size <= LIMITS.trusteesMax, "more persistent peers than trustees");
-    this.#roster.setPersistent(this.#persistent);
+    this.#kept.replace(peers);
+    this.#roster.setPersistent(this.#kept.peers);
     this.#peerData.repin();
     this.#retarget();
-    for (const peer of this.#persistent) this.#tag(peer, true);
-    for (const peer of before) if (!this.#persistent.has(peer)) this.#tag(peer, false);
   }
 
   status(): GossipStatus {
-    const node = this.#node;
-    if (node === null) return { listening: [], connections: [], mesh: [], subscribers: [] };
-    return {
-      listening: node.getMultiaddrs().map(String),
-      connections: node.getConnections().flatMap((connection) => {
-        const peerId = toPeerId(connection.remotePeer);
-        if (peerId === null || connection.status !== "open") return [];
-        return [
-          {
-            peerId,
-            address: connection.remoteAddr.toString(),
-            direction: connection.direction,
-            openedAtMs: connection.timeline.open,
-          },
-        ];
-      }),
-      mesh: this.#subscribers(node).filter((peer) =>
-        node.services.router.mesh.get(this.#topic)?.has(peer),
-      ),
-      subscribers: this.#subscribers(node),
-    };
+    return gossipStatusOf(this.#node, this.#listeners());
   }
 
   /**
@@ -319,7 +293,7 @@ export class Libp2pGossip implements Gossip {
   waitForPeers(count: number, options?: AbortOptions): Promise<void> {
     return this.#changes.until(() => {
       if (this.#stopping !== null) throw new GossipError("STOPPED", "gossip was stopped");
-      return this.#node !== null && this.#subscribers(this.#node).length >= count;
+      return this.#node !== null && subscribersOf(this.#node, this.#listeners()).length >= count;
     }, options);
   }
 
@@ -346,7 +320,7 @@ export class Libp2pGossip implements Gossip {
     this.#node = node;
     await node.start();
     node.services.router.subscribe(this.#topic);
-    for (const peer of this.#persistent) this.#tag(peer, true);
+    this.#kept.tagAll();
     this.#redialer.start();
     this.#finder.start();
     this.#logger.info("gossip started", {
@@ -430,8 +404,7 @@ export class Libp2pGossip implements Gossip {
     if (peer === null) return;
     if (event === "connect") {
       this.#redialer.onConnect(peer);
-      // libp2p takes the tag away when its own few retries have failed.
-      if (this.#persistent.has(peer)) this.#tag(peer, true);
+      this.#kept.onConnect(peer);
     } else this.#redialer.onDisconnect(peer);
     this.#finder.onChange();
     this.#logger.debug(event === "connect" ? "peer connected" : "peer disconnected", {
@@ -464,26 +437,21 @@ export class Libp2pGossip implements Gossip {
     this.#refusedListener(refusal);
   }
 
-  #onMessage(node: Node, { msg, msgId, propagationSource }: GossipsubMessage): void {
+  #onMessage(node: Node, received: GossipsubMessage): void {
     const report = (verdict: GossipVerdict): void => {
       this.#metrics.received(verdict);
       if (this.#stopping !== null) return;
       node.services.router.reportMessageValidationResult(
-        msgId,
-        propagationSource.toString(),
+        received.msgId,
+        received.propagationSource.toString(),
         toValidatorResult(verdict),
       );
     };
-    const forwarder = toPeerId(propagationSource);
-    // StrictSign and the router's guard let nothing else through.
-    assert(msg.type === "signed" && forwarder !== null, "a message without a signature");
-    const envelope = envelopeOf(msg);
-    const author = peerIdFromCanonicalMultihash(envelope.from);
-    assert(author !== null, "an author that is not an Ed25519 peer");
-    const { topic, data } = envelope;
+    const message = messageOf(received);
+    const { author, forwarder, data } = message;
     // A ban may have come while the signature was being verified.
     if (this.#roster.isBanned(author) || this.#roster.isShut(forwarder)) return report("IGNORE");
-    this.#judge.judge({ topic, data, author, forwarder, envelope }, (verdict) => {
+    this.#judge.judge(message, (verdict) => {
       if (verdict === "REJECT" && author === forwarder) this.#conduct.blame(author, "rejected");
       // What the validator took it has taken; it is only not passed on.
       const held = verdict === "ACCEPT" && !this.#forwarders.forwards(author, data.length);
@@ -509,67 +477,21 @@ export class Libp2pGossip implements Gossip {
 
   /** Out of the mesh and disconnected, at once. */
   #cut(peer: PeerId): void {
-    const node = this.#node;
-    if (node === null) return;
-    // Out of the mesh first, so that nothing more is forwarded to it.
-    for (const mesh of node.services.router.mesh.values()) mesh.delete(peer);
-    // Aborted, not closed: an orderly close would wait for the peer's part in it.
-    for (const connection of node.getConnections(toLibp2pPeerId(peer)))
-      connection.abort(new Error("peer is shut out"));
+    if (this.#node === null) return;
+    cutPeer(this.#node, peer);
     this.#changes.notify();
   }
 
-  /** Peers that subscribe and to whom a stream is open: a publish reaches them. */
-  #subscribers(node: Node): PeerId[] {
-    const { router } = node.services;
-    return router.getSubscribers(this.#topic).flatMap((id) => {
-      const peer = toPeerId(id);
-      if (peer === null || this.#roster.isShut(peer)) return [];
-      return router.streamsOutbound.has(peer) ? [peer] : [];
-    });
-  }
-
-  #isConnected(peer: PeerId): boolean {
-    const connections = this.#node?.getConnections(toLibp2pPeerId(peer)) ?? [];
-    return connections.some((connection) => connection.status === "open");
-  }
-
-  async #dial(peer: PeerId, addresses: readonly string[]): Promise<void> {
-    const node = this.#node;
-    if (node === null) throw new GossipError("NOT_RUNNING", "gossip is not running");
-    if (addresses.length > 0)
-      await node.dial(addresses.map((address) => multiaddr(address))).catch(async () => {
-        // The peer may have moved: then the DHT knows where to.
-        await node.dial(toLibp2pPeerId(peer));
-      });
-    else await node.dial(toLibp2pPeerId(peer));
-  }
-
-  async *#closestPeers(key: "self" | "random", signal: AbortSignal): AsyncIterable<PeerId> {
-    const node = this.#node;
-    if (node === null) return;
-    const bytes = key === "self" ? node.peerId.toMultihash().bytes : randomBytes(32);
-    for await (const { id } of node.peerRouting.getClosestPeers(bytes, { signal })) {
-      const peer = toPeerId(id);
-      if (peer !== null && peer !== this.localPeerId) yield peer;
-    }
+  #listeners(): Parameters<typeof gossipStatusOf>[1] {
+    return { topic: this.#topic, isShut: (peer) => this.#roster.isShut(peer) };
   }
 
   #retarget(): void {
     const targets = new Map<PeerId, string[]>();
-    for (const peer of this.#persistent) targets.set(peer, []);
+    for (const peer of this.#kept.peers) targets.set(peer, []);
     for (const { peerId, address } of this.#bootstrap)
       targets.set(peerId, [...(targets.get(peerId) ?? []), address]);
     this.#redialer.setTargets(targets);
-  }
-
-  #tag(peer: PeerId, keep: boolean): void {
-    const node = this.#node;
-    if (node === null) return;
-    const tags = { [KEEP_TAG]: keep ? { value: KEEP_TAG_VALUE } : undefined };
-    this.#inBackground("peer not tagged", () =>
-      node.peerStore.merge(toLibp2pPeerId(peer), { tags }),
-    );
   }
 
   #inBackground(failure: string, work: () => Promise<unknown>): void {

@@ -75,7 +75,8 @@ export function composeNode(settings: NodeSettings, file: string | null, version
       metrics,
       onFatal: (error) => fatal.resolve(error),
       // Trustees find each other by presence and DHT, but only those with a say are held on to.
-      onAuthors: (peers) => gossip.setPersistentPeers(peers),
+      // The ones in force come first; of an old set's there may be more than a node can hold on to.
+      onAuthors: (peers) => gossip.setPersistentPeers(peers.slice(0, LIMITS.trusteesMax)),
       fault: faultPointFrom(process.env),
     },
   );
