@@ -2,8 +2,8 @@ import { type Attack } from "../lib/attack.ts";
 
 const IDENTITIES = 60;
 const AUTHORS = 4_000;
-/** Connections that are held, and what a working heap breathes. */
-const GROWTH_BYTES_MAX = 150 * 1_024 * 1_024;
+/** Some 30 connections at half a megabyte each, and caches that fill to their bounds. */
+const GROWTH_BYTES_MAX = 48 * 1_024 * 1_024;
 
 export const sybilSwarm: Attack = {
   name: "sybil-swarm",

@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import { type LocalCluster, type LocalNode, readEtcdPrefix } from "@quorate/localcluster";
 
 /** One counter line of a node's metrics. */
@@ -127,9 +126,28 @@ export function recordOf(json: string | undefined): Readonly<Record<string, unkn
   return typeof parsed === "object" && parsed !== null ? { ...parsed } : {};
 }
 
-/** Resident memory of a process in bytes; null where /proc is not there. */
-export async function residentBytes(pid: number): Promise<number | null> {
-  const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
-  const kib = /^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1];
-  return kib === undefined ? null : Number(kib) * 1_024;
+/** Size of each node's old and large objects, in bytes: what has outlived the first collections. */
+export async function heldBytes(nodes: readonly LocalNode[]): Promise<ReadonlyMap<string, number>> {
+  const sizes = await Promise.all(
+    nodes.map(async (node) => {
+      const held = (await samplesOf(node)).filter(
+        ({ name, labels }) =>
+          name === "nodejs_heap_space_size_used_bytes" &&
+          (labels["space"] === "old" || labels["space"] === "large_object"),
+      );
+      return [node.name, held.reduce((sum, { value }) => sum + value, 0)] as const;
+    }),
+  );
+  return new Map(sizes);
+}
+
+/** The longest that a node's event loop was held up since this was last asked, in ms. */
+export async function worstLagMs(nodes: readonly LocalNode[]): Promise<number> {
+  const lags = await Promise.all(
+    nodes.map(async (node) => {
+      const samples = await samplesOf(node);
+      return samples.find(({ name }) => name === "nodejs_eventloop_lag_max_seconds")?.value ?? 0;
+    }),
+  );
+  return Math.round(Math.max(...lags) * 1_000);
 }

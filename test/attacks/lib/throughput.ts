@@ -2,6 +2,7 @@ import { bytesToHex } from "@quorate/core";
 import { createNodeClient } from "@quorate/localcluster/client";
 import type { EvilPeer } from "./attacker.ts";
 import type { FloodJunk } from "./attacker-protocol.ts";
+import { worstLagMs } from "./observe.ts";
 import { pause } from "./raw-peer.ts";
 import type { Stage } from "./stage.ts";
 
@@ -31,6 +32,7 @@ export async function honestShareUnder(
   await peer.arm({ seed, topic: stage.topic, count: FLOOD.perSecond * FLOOD.seconds, junk });
   await offer(stage, "warm", 2);
   const without = await offer(stage, "calm", FLOOD.seconds);
+  stage.figures["eventLoopHeldUpCalmMs"] = await worstLagMs(stage.honest);
   const flooding = peer.fire({
     perSecond: FLOOD.perSecond,
     addresses: stage.honest.map((node) => stage.addressOf(node)),
@@ -40,6 +42,7 @@ export async function honestShareUnder(
   stage.published({ atMs: Date.now(), sent: 1 });
   const under = await offer(stage, "flood", FLOOD.seconds);
   const flood = await flooding;
+  stage.figures["eventLoopHeldUpFloodedMs"] = await worstLagMs(stage.honest);
   const share = under / without;
   stage.figures["floodPerSecond"] = Math.round(flood.sent / flood.seconds);
   stage.figures["floodNotTaken"] = flood.refused;
