@@ -36,8 +36,8 @@ export default defineConfig({
           ],
           testTimeout: 120_000,
           hookTimeout: 120_000,
-          // Each file starts its own servers; two cores do not carry more.
-          maxWorkers: 2,
+          // Each file starts its own servers and processes: two cores carry no more than one at a time.
+          maxWorkers: 1,
         },
       },
     ],
