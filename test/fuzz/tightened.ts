@@ -11,7 +11,7 @@ export const TIGHTENED = {
   viewTransactionsMax: 300,
   authorAllowancesMax: 40,
   authorFrames: { perSecond: 30, burst: 15 },
-  authorNewTransactions: { perSecond: 150, burst: 300 },
+  authorLoneTransactionsMax: 150,
 } as const satisfies Partial<Record<keyof typeof LIMITS, unknown>>;
 
 /** No collection of the node under test may grow beyond the largest bound and a frame's votes. */

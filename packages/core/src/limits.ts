@@ -46,8 +46,11 @@ export const LIMITS = {
   receiptsPerWriteMax: 100,
   /** Frames of one author a node judges: an honest one publishes one in 30 ms, and one a vote when batching is off. */
   authorFrames: { perSecond: 100, burst: 300 },
-  /** Votes of one author on transactions that nobody has voted on yet: several times what a cluster can decide. */
-  authorNewTransactions: { perSecond: 2_000, burst: 10_000 },
+  /**
+   * Transactions of one author that too few others have voted on, at once. An honest author that is half a second ahead of
+   * the others at 2,000 transactions a second has half of it; a flood ends at what a node records in a second or two.
+   */
+  authorLoneTransactionsMax: 2_000,
   /** Frames of one author with votes past their time whose signature is checked all the same: an honest one sends none, and two that differ prove a double vote. */
   authorStaleFrames: { perSecond: 5, burst: 20 },
   /** Authors whose allowance is kept: all trustees of several epochs. */

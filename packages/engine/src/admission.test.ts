@@ -61,6 +61,7 @@ class Door {
   authors = new Set(cluster.set.byPeerId.keys());
   readonly #network = new MemoryNetwork({ clock: this.clock });
   readonly #admission = new Admission({
+    deadlineMs: DEFAULT_PROTOCOL_CONFIG.deadlineMs,
     isAuthor: (peer) => this.authors.has(peer),
     sets: () => this.sets,
     receipts: { refuse: (refusal) => this.receipts.push(refusal) },
@@ -100,6 +101,10 @@ class Door {
   frame(by: number, txId: string, value = 7, from: TestCluster = cluster): Uint8Array {
     const issuedAtMs = this.clock.nowMs();
     return encodeFrame(signedFrame(from, by, [{ txId, value, issuedAtMs }]));
+  }
+
+  seeView(...txIds: string[]): void {
+    this.#admission.onView(txIds.map(txIdOf));
   }
 
   refused(reason: AdmissionReason): number {
@@ -238,27 +243,59 @@ describe("what is refused, and at what cost", () => {
     expect(door.hear(0, door.frame(0, "d"))).toBe("IGNORE");
   });
 
-  test("an author can open only so many transactions, and may still vote on those that others opened", () => {
-    const door = new Door();
-    const { burst } = LIMITS.authorNewTransactions;
-    const perFrame = LIMITS.votesPerFrameMax;
+  /** Opens transactions, as many in a frame as go. @returns how many were let in */
+  function openMany(door: Door, by: number, count: number, prefix: string): number {
+    const perFrame = 200;
     const issuedAtMs = door.clock.nowMs();
     let accepted = 0;
-    for (let at = 0; at <= burst; at += perFrame) {
-      const specs = Array.from({ length: perFrame }, (_, i) => ({
-        txId: `q${at + i}`,
+    for (let at = 0; at < count; at += perFrame) {
+      const specs = Array.from({ length: Math.min(perFrame, count - at) }, (_, i) => ({
+        txId: `${prefix}${at + i}`,
         value: 7,
         issuedAtMs,
       }));
-      if (door.hear(0, encodeFrame(signedFrame(cluster, 0, specs))) === "ACCEPT")
-        accepted += perFrame;
+      if (door.hear(by, encodeFrame(signedFrame(cluster, by, specs))) === "ACCEPT")
+        accepted += specs.length;
     }
-    expect(accepted).toBeLessThanOrEqual(burst);
-    expect(accepted).toBeGreaterThan(burst - perFrame);
-    expect(door.refused("quota")).toBe(1);
-    door.view.noteExisting(txIdOf("open"), "COLLECTING", recordOf(cluster));
-    // What is left of the allowance would not do for one more frame of new ones.
-    expect(door.hear(0, door.frame(0, "open"))).toBe("ACCEPT");
+    return accepted;
+  }
+
+  test("an author can open only so many transactions that nobody else votes on, and each other has its own share", () => {
+    const door = new Door();
+    const max = LIMITS.authorLoneTransactionsMax;
+    expect(openMany(door, 0, max + 400, "a")).toBe(max);
+    expect(door.refused("quota")).toBe(2);
+    expect(openMany(door, 1, 200, "b")).toBe(200);
+    // It may still vote on what others opened.
+    expect(door.hear(0, door.frame(0, "b5"))).toBe("ACCEPT");
+  });
+
+  test("a transaction costs its opener nothing once others vote on it, the tally has decided it or its deadline is over", async () => {
+    const door = new Door();
+    const max = LIMITS.authorLoneTransactionsMax;
+    openMany(door, 0, max, "a");
+    const isRefused = (txId: string): boolean => door.hear(0, door.frame(0, txId)) === "IGNORE";
+    expect(isRefused("x1")).toBe(true);
+    door.hear(1, door.frame(1, "a7"));
+    expect([isRefused("x1"), isRefused("x2")]).toEqual([false, true]);
+    door.view.noteExisting(txIdOf("a8"), "ABORTED_BYZANTINE", recordOf(cluster));
+    door.seeView("a8");
+    expect([isRefused("x2"), isRefused("x3")]).toEqual([false, true]);
+    await door.clock.advance(DEFAULT_PROTOCOL_CONFIG.deadlineMs);
+    expect(isRefused("x3")).toBe(false);
+  });
+
+  test("liars who vote on each other's transactions free none of them: an honest voter must be among so many", () => {
+    const six = testCluster({ trustees: 6, threshold: 4 });
+    const door = new Door();
+    door.sets.set(six.set.epoch, six.set);
+    const max = LIMITS.authorLoneTransactionsMax;
+    openMany(door, 0, max, "a");
+    const vote = (by: number, txId: string): string => door.hear(by, door.frame(by, txId, 7, six));
+    vote(1, "a7");
+    expect(vote(0, "x1")).toBe("IGNORE");
+    vote(2, "a7");
+    expect(vote(0, "x1")).toBe("ACCEPT");
   });
 
   test("bytes that are no frame are rejected before any signature is looked at", () => {

@@ -3,6 +3,7 @@ import {
   decodeFrame,
   type EnvelopeJson,
   type Epoch,
+  isSettled,
   LIMITS,
   type OpenedFrame,
   openFrame,
@@ -10,6 +11,7 @@ import {
   type RefusalReason,
   type SignedVote,
   type TrusteeSet,
+  type TxId,
   toBase64,
   type VerifiedVote,
   verifyOpenedFrame,
@@ -25,6 +27,7 @@ import type {
 } from "@quorate/ports";
 import { LRUCache } from "lru-cache";
 import type { NodeMetrics } from "./catalogue.ts";
+import { LoneTransactions } from "./lone-transactions.ts";
 import type { RefusalSink } from "./refusal.ts";
 import type { TallyView } from "./tally-view.ts";
 import { TokenBucket } from "./token-bucket.ts";
@@ -48,6 +51,8 @@ export interface AdmissionDependencies {
   readonly onBadSignature: (entry: StandaloneViolation) => void;
   /** Takes genuine votes that are refused (stale, or of a trustee banned for an opinion): two that differ are a proof (I4). */
   readonly onRefusedVote: (vote: VerifiedVote) => void;
+  /** How long a transaction stays open at most, in ms. */
+  readonly deadlineMs: number;
 }
 
 /** A frame that decoded well. */
@@ -61,7 +66,6 @@ interface Heard {
 /** What an author may still publish. */
 interface Allowance {
   readonly frames: TokenBucket;
-  readonly newTransactions: TokenBucket;
   /** Frames that can only serve as evidence any more. */
   readonly stale: TokenBucket;
 }
@@ -74,10 +78,28 @@ export class Admission {
   readonly #deps: AdmissionDependencies;
   /** By content: the network's own message id counts the sequence number in, so a re-publish gets past it. */
   readonly #seen = new LRUCache<string, true>({ max: LIMITS.voteSeenMax });
+  readonly #lone: LoneTransactions;
   readonly #allowances = new LRUCache<PeerId, Allowance>({ max: LIMITS.authorAllowancesMax });
 
   constructor(dependencies: AdmissionDependencies) {
     this.#deps = dependencies;
+    this.#lone = new LoneTransactions({
+      perOpenerMax: LIMITS.authorLoneTransactionsMax,
+      totalMax: LIMITS.viewTransactionsMax,
+      lifeMs: dependencies.deadlineMs,
+    });
+  }
+
+  /** Tells that the view moved: transactions that are decided, or well voted on, cost their openers nothing more. */
+  onView(touched: Iterable<TxId>): void {
+    if (this.#lone.size === 0) return;
+    const { view } = this.#deps;
+    for (const txId of touched) {
+      if (!this.#lone.has(txId)) continue;
+      const epoch = view.record(txId)?.epoch;
+      const enough = epoch !== undefined && view.votes(txId).size >= this.#neededVoters(epoch);
+      if (enough || isSettled(view.status(txId))) this.#lone.release(txId);
+    }
   }
 
   /** The verdict that decides whether others get to see the message. */
@@ -103,9 +125,8 @@ export class Admission {
     // A vote that comes too late to count is still its trustee's word, and worth a few signatures.
     const stale = votes.some((signed) => this.#isStale(signed));
     if (stale && !allowance.stale.take(1, clock.monotonicMs())) return refuse("IGNORE", "stale");
-    const fresh = votes.filter(({ vote }) => view.status(vote.txId) === null).length;
-    if (!allowance.newTransactions.take(fresh, clock.monotonicMs()))
-      return refuse("IGNORE", "quota");
+    const fresh = votes.flatMap(({ vote }) => (view.status(vote.txId) === null ? [vote.txId] : []));
+    if (!this.#lone.open(author, fresh, clock.monotonicMs())) return refuse("IGNORE", "quota");
     return this.#checkSignature(message, { opened: opened.value, keys, stale }, refuse);
   }
 
@@ -142,11 +163,18 @@ export class Admission {
     let taken = true;
     for (const [i, vote] of votes.entries()) {
       this.#deps.metrics.votesReceived.inc({ source: "gossip" });
+      this.#lone.voted(vote.vote.txId, vote.peerId, this.#neededVoters(vote.vote.epoch));
       taken = this.#deps.offer(vote) && taken;
       const key = keys[i];
       if (taken && key !== undefined) this.#seen.set(key, true);
     }
     return taken;
+  }
+
+  /** More than all who may be lying together (R8): among so many is an honest one. */
+  #neededVoters(epoch: Epoch): number {
+    const set = this.#deps.sets().get(epoch);
+    return set === undefined ? 1 : set.trustees.length - set.threshold + 1;
   }
 
   #allowanceOf(author: PeerId): Allowance {
@@ -155,7 +183,6 @@ export class Admission {
     const now = this.#deps.clock.monotonicMs();
     const allowance: Allowance = {
       frames: new TokenBucket(LIMITS.authorFrames, now),
-      newTransactions: new TokenBucket(LIMITS.authorNewTransactions, now),
       stale: new TokenBucket(LIMITS.authorStaleFrames, now),
     };
     this.#allowances.set(author, allowance);

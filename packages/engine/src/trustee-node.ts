@@ -332,6 +332,7 @@ export class TrusteeNode {
       },
       onBadSignature: (entry) => accusations.badSignature(entry),
       onRefusedVote: (vote) => accusations.refused(vote),
+      deadlineMs: protocol.deadlineMs,
     });
     this.#admission = () => admission;
     this.#deadlines.onView(this.view.withStatus("COLLECTING"));
@@ -370,6 +371,7 @@ export class TrusteeNode {
     const touched = this.view.apply(set);
     for (const change of set.changes) await this.#onChange(change);
     this.#pipeline?.onView(touched);
+    this.#admission().onView(touched);
     this.#deadlines?.onView(touched);
     this.#metrics.activeVotes.set({}, this.openTransactions);
     this.#metrics.bannedPeers.set({}, this.view.bans.size);

@@ -82,9 +82,9 @@ export type AttackerCommand =
 export type FloodJunk =
   /** Random bytes. */
   | { readonly kind: "noise" }
-  /** Well-signed votes whose time is long past: refused late, and held against nobody. */
+  /** Well-signed votes: one a message whose time is long past, refused late and held against nobody; or as many as go into a message, each opening a transaction. */
   | {
-      readonly kind: "stale-votes";
+      readonly kind: "stale-votes" | "new-transactions";
       readonly clusterId: string;
       readonly epoch: number;
       readonly nodeId: string;

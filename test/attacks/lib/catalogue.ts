@@ -7,6 +7,7 @@ import { doubleVote } from "../attacks/double-vote.ts";
 import { doubleVoteAfterDecision } from "../attacks/double-vote-after-decision.ts";
 import { doubleVoteBothOrders } from "../attacks/double-vote-both-orders.ts";
 import { doubleVoteTwoEpochs } from "../attacks/double-vote-two-epochs.ts";
+import { floodNewTransactions } from "../attacks/flood-new-transactions.ts";
 import { floodOutsider } from "../attacks/flood-outsider.ts";
 import { floodTrustee } from "../attacks/flood-trustee.ts";
 import { frameForgedAuthor } from "../attacks/frame-forged-author.ts";
@@ -66,6 +67,7 @@ export const ATTACKS: readonly Attack[] = [
   sybilSwarm,
   floodOutsider,
   floodTrustee,
+  floodNewTransactions,
   bannedReturnRestart,
   bannedReturnAddress,
   bannedReturnRelay,

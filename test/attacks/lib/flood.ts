@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import {
   encodeFrame,
   hexToBytes,
+  LIMITS,
   parseClusterId,
   parseEpoch,
   parseNodeId,
@@ -93,16 +94,17 @@ function junkMaker(junk: FloodJunk, signer: Signer): () => Uint8Array {
   const nodeId = unwrap(parseNodeId(junk.nodeId));
   const value = unwrap(parseValue(1n));
   let next = 0;
+  const isStale = junk.kind === "stale-votes";
   return () => {
-    const vote = {
+    const votes = Array.from({ length: isStale ? 1 : LIMITS.votesPerFrameMax }, () => ({
       clusterId,
       epoch,
       nodeId,
       value,
-      txId: unwrap(parseTxId(`stale-${next++}`)),
-      issuedAtMs: Date.now() - STALE_MS,
-    };
-    return encodeFrame(signFrame([vote], (message) => signer.sign(message)));
+      txId: unwrap(parseTxId(`${junk.kind}-${next++}`)),
+      issuedAtMs: Date.now() - (isStale ? STALE_MS : 0),
+    }));
+    return encodeFrame(signFrame(votes, (message) => signer.sign(message)));
   };
 }
 

@@ -26,15 +26,17 @@ export async function honestShareUnder(
     readonly junk: FloodJunk;
     /** Whether it comes back under another key each time that it is cut off. */
     readonly changesKeys: boolean;
+    /** Messages a second. */
+    readonly perSecond?: number;
   },
 ): Promise<void> {
-  const { seed, junk, changesKeys } = flooder;
-  await peer.arm({ seed, topic: stage.topic, count: FLOOD.perSecond * FLOOD.seconds, junk });
+  const { seed, junk, changesKeys, perSecond = FLOOD.perSecond } = flooder;
+  await peer.arm({ seed, topic: stage.topic, count: perSecond * FLOOD.seconds, junk });
   await offer(stage, "warm", 2);
   const without = await offer(stage, "calm", FLOOD.seconds);
   stage.figures["eventLoopHeldUpCalmMs"] = await worstLagMs(stage.honest);
   const flooding = peer.fire({
-    perSecond: FLOOD.perSecond,
+    perSecond,
     addresses: stage.honest.map((node) => stage.addressOf(node)),
     topic: stage.topic,
     rejoinSeedHex: changesKeys ? null : bytesToHex(seed),
