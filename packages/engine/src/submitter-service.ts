@@ -102,8 +102,9 @@ export class SubmitterService {
     const { store, chain, logger, signer } = this.#deps;
     await store.start(options);
     await chain.start(options);
-    this.#config = await store.readConfig(options);
     const { revision, bans } = await store.readBans(options);
+    // After the revision at which the watch begins: a change in between comes twice, and never not at all.
+    this.#config = await store.readConfig(options);
     this.view.load(bans, []);
     const open = await this.#loadOpen(options);
     this.#run(

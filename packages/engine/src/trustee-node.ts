@@ -146,8 +146,9 @@ export class TrusteeNode {
   async start(options: AbortOptions = {}): Promise<void> {
     const { store, gossip, clock, logger } = this.#deps;
     await store.start(options);
-    this.#config = await store.readConfig(options);
     const { revision, bans, versions } = await store.readBans(options);
+    // After the revision at which the watch begins: a change in between comes twice, and never not at all.
+    this.#config = await store.readConfig(options);
     const sound = this.#response.siftBans(bans, versions);
     this.view.load(sound, await store.readPresence(options));
     await this.#loadOpen(options);
