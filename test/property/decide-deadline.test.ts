@@ -106,6 +106,30 @@ describe("[rule 5] at the deadline", () => {
     expect([...s.fold.silenceStreaks.keys()]).toEqual(["node-005"]);
   });
 
+  it("holds nothing against anybody when the tally was in trouble meanwhile, and says that it is an outage", () => {
+    const s = five({ profile: "strict" });
+    s.cast([0, 1], [1, 1], [2, 1], [3, 1]);
+    const judge = (storeTrouble: boolean) =>
+      decide(
+        s.snapshot(),
+        { votes: [], nowMs: 30_000, deadlinePassed: true, storeTrouble },
+        {
+          set: s.cluster.set,
+          config: s.fold.config,
+          bans: new Map(),
+          silenceStreaks: new Map(),
+          verify: s.cluster.verify,
+        },
+      );
+    const troubled = judge(true);
+    expect(troubled.outage).toBe(true);
+    expect(troubled.writes?.record?.absent).toEqual(["node-005"]);
+    expect([troubled.writes?.violations, troubled.writes?.bans]).toEqual([[], []]);
+    expect(troubled.writes?.silenceStreaks.size).toBe(0);
+    const calm = judge(false);
+    expect([calm.outage, calm.writes?.bans.length]).toEqual([false, 1]);
+  });
+
   it("judges by the profile under which the transaction opened", () => {
     const s = five({ profile: "balanced" });
     s.cast([0, 1], [1, 1], [2, 1], [3, 1]);

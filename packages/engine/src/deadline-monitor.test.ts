@@ -122,3 +122,48 @@ test("a store that is away at the deadline is asked again until it answers", asy
   await world.clock.advance(1_000);
   expect(commits()).toBe(1);
 });
+
+test("whoever votes after the decision and before the deadline is not silent", async () => {
+  await open({ protocol: { deadlineMs: 2_000, profile: "strict" } });
+  for (let i = 0; i < 4; i++)
+    for (const node of world.nodes) node.pipeline.offer(vote(world.cluster, i, "tx", 7));
+  await world.clock.advance(1_000);
+  expect((await world.snapshot("tx")).status).toBe("THRESHOLD_REACHED");
+  for (const node of world.nodes) node.pipeline.offer(vote(world.cluster, 4, "tx", 7));
+  await world.clock.advance(5_000);
+  expect(world.changes("violation")).toEqual([]);
+  expect(world.changes("ban")).toEqual([]);
+});
+
+test("a tally that can't be written makes nobody silent, and the outage is told", async () => {
+  await open({ protocol: { deadlineMs: 2_000, profile: "strict" }, running: 1 });
+  const [node] = world.nodes;
+  if (node === undefined) throw new Error("one node");
+  for (let i = 0; i < 3; i++) node.pipeline.offer(vote(world.cluster, i, "tx", 7));
+  await world.clock.advance(500);
+  node.fault = (operation) => (operation === "commit" ? { failBefore: true } : null);
+  node.pipeline.offer(vote(world.cluster, 3, "tx", 7));
+  await world.clock.advance(1_000);
+  node.fault = () => null;
+  await world.clock.advance(5_000);
+  const { record, status } = await world.snapshot("tx");
+  expect([status, record?.absent]).toEqual([
+    "THRESHOLD_REACHED",
+    [nodeAt(world.cluster, 4).nodeId],
+  ]);
+  expect(world.changes("violation")).toEqual([]);
+  expect(node.metrics.value("outage_judgements_total")).toBe(1);
+  expect(node.logger.records.some((r) => r.level === "error")).toBe(true);
+});
+
+test("silences that are judged at the same time are all counted", async () => {
+  await open({ protocol: { deadlineMs: 1_000, silenceStreakMax: 10 } });
+  const ids = Array.from({ length: 6 }, (_, i) => `tx-${i}`);
+  for (const id of ids)
+    for (let i = 0; i < 4; i++)
+      for (const node of world.nodes) node.pipeline.offer(vote(world.cluster, i, id, 7));
+  await world.clock.advance(10_000);
+  expect(commits()).toBe(ids.length);
+  const streaks = await world.store.readSilenceStreaks();
+  expect(streaks.get(nodeAt(world.cluster, 4).nodeId)).toBe(ids.length);
+});
