@@ -21,6 +21,7 @@ export interface TransactionView {
   readonly value: string | null;
   readonly reason: string | null;
   readonly policy: ProtocolConfig["policy"] | null;
+  readonly profile: ProtocolConfig["profile"] | null;
   readonly epoch: number | null;
   readonly openedAt: string | null;
   readonly deadlineAt: string | null;

@@ -219,6 +219,7 @@ function transactionJson({ txId, status, record, votes, violations }: TxSnapshot
     value: record?.value?.toString() ?? null,
     reason: record?.reason ?? null,
     policy: record?.policy ?? null,
+    profile: record?.profile ?? null,
     epoch: record?.epoch ?? (null as Epoch | null),
     openedAt: record === null ? null : isoTime(record.openedAtMs),
     deadlineAt: record === null ? null : isoTime(record.deadlineAtMs),

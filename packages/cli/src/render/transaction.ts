@@ -19,6 +19,7 @@ export function renderTransaction(tx: TransactionView, style: Style): string {
     ["value", tx.value],
     ["reason", tx.reason],
     ["policy", tx.policy],
+    ["profile", tx.profile],
     ["epoch", tx.epoch === null ? null : String(tx.epoch)],
     ["opened", tx.openedAt],
     ["deadline", tx.deadlineAt],
