@@ -1,23 +1,4 @@
-/** As much of protobuf as GossipSub's RPC needs, by hand: the fuzzer must be able to get it wrong. */
-
-export function varint(value: number): Uint8Array {
-  const out: number[] = [];
-  let rest = value;
-  while (rest > 0x7f) {
-    out.push((rest % 0x80) | 0x80);
-    rest = Math.floor(rest / 0x80);
-  }
-  out.push(rest);
-  return Uint8Array.from(out);
-}
-
-export function bytesField(number: number, value: Uint8Array): Uint8Array {
-  return Buffer.concat([varint(number * 8 + 2), varint(value.length), value]);
-}
-
-export function numberField(number: number, value: number): Uint8Array {
-  return Buffer.concat([varint(number * 8), varint(value)]);
-}
+import { bytesField, numberField } from "../attacks/lib/protobuf.ts";
 
 /** A published message as GossipSub writes it; what is null is left out. */
 export interface RawMessage {

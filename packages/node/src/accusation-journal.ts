@@ -1,6 +1,6 @@
 import { closeSync, fdatasyncSync, ftruncateSync, openSync, writeSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import type { Accusation, AccusationJournal } from "@quorate/ports";
+import { readExisting } from "./read-existing.ts";
 
 /**
  * An accusation journal in a text file: a JSON line each, synced before `append` returns, cut to
@@ -41,15 +41,6 @@ export function createAccusationJournal(
       fd = null;
     },
   };
-}
-
-async function readExisting(path: string): Promise<string> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return "";
-    throw error;
-  }
 }
 
 /** The shape only: whoever takes up an accusation verifies its signatures again. */

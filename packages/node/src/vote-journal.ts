@@ -1,6 +1,7 @@
-import { type FileHandle, open, readFile, rename } from "node:fs/promises";
+import { type FileHandle, open, rename } from "node:fs/promises";
 import { LIMITS, parseTxId, parseValue } from "@quorate/core";
 import type { JournalEntry, VoteJournal } from "@quorate/ports";
+import { readExisting } from "./read-existing.ts";
 
 /** The first line of a journal from which older entries were dropped. */
 const DROPPED = "# older entries were dropped";
@@ -60,15 +61,6 @@ export function createVoteJournal(path: string): VoteJournal {
       file = null;
     },
   };
-}
-
-async function readExisting(path: string): Promise<string> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return "";
-    throw error;
-  }
 }
 
 function parse(
