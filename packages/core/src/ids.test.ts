@@ -199,3 +199,8 @@ describe("parseEvmAddress", () => {
     expect(parseEvmAddress(text)).toMatchObject({ ok: false, error: { code: "ADDRESS_INVALID" } });
   });
 });
+
+it("an error shows no character that a terminal could obey", () => {
+  const read = parseTxId("\u009b2K\u009b1Gfine\u202e");
+  expect(read.ok ? "" : read.error.message).toMatch(/^[ -~…]*$/u);
+});

@@ -44,7 +44,11 @@ const branded = <T>(value: unknown): T => value as T;
 
 function shown(input: unknown): string {
   if (typeof input !== "string") return `a ${input === null ? "null" : typeof input}`;
-  const printable = JSON.stringify(input.slice(0, 40));
+  // Control characters beyond ASCII are left alone by JSON, and a terminal may obey them.
+  const printable = JSON.stringify(input.slice(0, 40)).replace(
+    /[^ -~]/gu,
+    (c) => `\\u{${(c.codePointAt(0) ?? 0).toString(16)}}`,
+  );
   return input.length > 40 ? `${printable}… (${input.length} characters)` : printable;
 }
 

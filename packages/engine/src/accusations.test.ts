@@ -1,4 +1,5 @@
 import {
+  doubleVotingEvidence,
   makeTrusteeSet,
   onlySet,
   parseEpoch,
@@ -240,6 +241,29 @@ describe("a crash", () => {
     await world.clock.advance(1_000);
     expect(doubles()).toHaveLength(1);
   });
+});
+
+test("an accusation that failed stays in the journal, whatever succeeds after it", async () => {
+  world = await World.open({ running: 1 });
+  const node = first();
+  node.fault = (operation) => (operation === "commit" ? { failBefore: true } : null);
+  node.accusations.conflict(vote(world.cluster, 1, "a", 7), vote(world.cluster, 1, "a", 8));
+  await world.clock.advance(10);
+  node.pipeline.stop();
+  await world.clock.advance(10);
+  const { peerId, nodeId } = nodeAt(world.cluster, 2);
+  const evidence = doubleVotingEvidence(
+    vote(world.cluster, 2, "b", 7),
+    vote(world.cluster, 2, "b", 8),
+  );
+  const who = { peerId, nodeId, grade: "PROOF", evidence } as const;
+  node.accusations.badSignature({
+    violation: { ...who, txId: tx("b"), type: "DOUBLE_VOTING", detectedAtMs: 0 },
+    ban: { ...who, reason: "DOUBLE_VOTING", bannedAtMs: 0 },
+  });
+  await world.clock.advance(1_000);
+  expect(doubles()).toEqual(["b node-003"]);
+  expect(node.accusationJournal.entries.map((e) => e.kind)).toEqual(["conflict", "violation"]);
 });
 
 test("what a forger put into the tally under a trustee's name accuses nobody", async () => {

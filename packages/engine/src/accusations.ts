@@ -61,6 +61,8 @@ export class Accusations {
   /** By offender; of the trustees there are few. */
   readonly #underWay = new Map<PeerId, Set<string>>();
   readonly #stopping = new AbortController();
+  /** Something that the journal holds is not in the tally: then it is kept whole, for the next run. */
+  #unsettled = false;
   /** Votes that the rules refused, by transaction and key: a second one that differs is a double vote. */
   readonly #refused = new LRUCache<string, VerifiedVote>({ max: LIMITS.refusedVotesMax });
 
@@ -86,7 +88,10 @@ export class Accusations {
       const second = voteFromJson(accusation.second);
       const verified = second.ok ? this.#verified(second.value) : null;
       if (first.ok && verified !== null) this.conflict(first.value, verified);
-      else this.#deps.logger.error("an accusation in the journal is not readable", {});
+      else {
+        this.#unsettled = true;
+        this.#deps.logger.error("an accusation in the journal can't be judged; it stays there", {});
+      }
     }
   }
 
@@ -190,9 +195,10 @@ export class Accusations {
       .then(work)
       .then(async () => {
         this.#end(offender, about);
-        if (this.#underWay.size === 0) await journal.clear();
+        if (this.#underWay.size === 0 && !this.#unsettled) await journal.clear();
       })
       .catch((error: unknown) => {
+        this.#unsettled = true;
         this.#end(offender, about);
         if (this.#stopping.signal.aborted) return;
         logger.error("an accusation is not recorded; it stays in the journal", { error });

@@ -229,6 +229,16 @@ describe("what is refused, and at what cost", () => {
     expect(door.receipts.map((r) => r.bytes)).toEqual([frame, bad]);
   });
 
+  test("old messages of an author, replayed by others, do not use up what it may still publish", () => {
+    const door = new Door();
+    const old = Array.from({ length: 20 }, (_, i) => door.frame(0, `old${i}`));
+    for (const frame of old) door.hear(0, frame, 0);
+    const rounds = Math.ceil((2 * LIMITS.authorFrames.burst) / old.length);
+    for (let i = 0; i < rounds; i++) for (const frame of old) door.hear(0, frame, 5);
+    for (let i = 0; i < rounds; i++) for (const frame of old) door.hear(0, frame, 6);
+    expect(door.hear(0, door.frame(0, "fresh"), 0)).toBe("ACCEPT");
+  });
+
   test("an author beyond its rate is ignored until time has passed, and no other pays for it", async () => {
     const door = new Door();
     const { perSecond, burst } = LIMITS.authorFrames;

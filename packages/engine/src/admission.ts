@@ -3,11 +3,13 @@ import {
   decodeFrame,
   type EnvelopeJson,
   type Epoch,
+  envelopeSigningBytes,
   isSettled,
   LIMITS,
   type OpenedFrame,
   openFrame,
   type PeerId,
+  publicKeyOf,
   type RefusalReason,
   type SignedVote,
   type TrusteeSet,
@@ -78,6 +80,8 @@ export class Admission {
   readonly #deps: AdmissionDependencies;
   /** By content: the network's own message id counts the sequence number in, so a re-publish gets past it. */
   readonly #seen = new LRUCache<string, true>({ max: LIMITS.voteSeenMax });
+  /** What each peer may still pass on of each author. */
+  readonly #passed = new LRUCache<string, TokenBucket>({ max: 10 * LIMITS.authorAllowancesMax });
   readonly #lone: LoneTransactions;
   readonly #allowances = new LRUCache<PeerId, Allowance>({ max: LIMITS.authorAllowancesMax });
 
@@ -110,8 +114,8 @@ export class Admission {
     if (!isAuthor(author)) return this.#refuse("IGNORE", "author_not_trustee", message);
     if (view.bans.has(author)) return this.#refuse("IGNORE", "author_banned", message);
     const allowance = this.#allowanceOf(author);
-    // What one node finds too much, all find too much: so a flood is not passed on either.
-    if (!allowance.frames.take(1, clock.monotonicMs()))
+    // By who brings it too: old messages of the author, replayed by others, must not use up its own allowance.
+    if (!this.#passingOn(message).take(1, clock.monotonicMs()))
       return this.#refuse("IGNORE", "rate_limited", message);
     // [REJECT] the frame must decode within its limits.
     const frame = decodeFrame(message.data);
@@ -125,6 +129,9 @@ export class Admission {
     // A vote that comes too late to count is still its trustee's word, and worth a few signatures.
     const stale = votes.some((signed) => this.#isStale(signed));
     if (stale && !allowance.stale.take(1, clock.monotonicMs())) return refuse("IGNORE", "stale");
+    // What one node finds too much, all find too much: so a flood is not passed on either.
+    if (!stale && !allowance.frames.take(1, clock.monotonicMs()))
+      return refuse("IGNORE", "rate_limited");
     const fresh = votes.flatMap(({ vote }) => (view.status(vote.txId) === null ? [vote.txId] : []));
     if (!this.#lone.open(author, fresh, clock.monotonicMs())) return refuse("IGNORE", "quota");
     return this.#checkSignature(message, { opened: opened.value, keys, stale }, refuse);
@@ -177,6 +184,15 @@ export class Admission {
     return set === undefined ? 1 : set.trustees.length - set.threshold + 1;
   }
 
+  #passingOn({ forwarder, author }: GossipMessage): TokenBucket {
+    const key = `${forwarder} ${author}`;
+    const known = this.#passed.get(key);
+    if (known !== undefined) return known;
+    const bucket = new TokenBucket(LIMITS.authorFrames, this.#deps.clock.monotonicMs());
+    this.#passed.set(key, bucket);
+    return bucket;
+  }
+
   #allowanceOf(author: PeerId): Allowance {
     const known = this.#allowances.get(author);
     if (known !== undefined) return known;
@@ -197,7 +213,7 @@ export class Admission {
   /** [spec §3.1 Type 3] The outer signature proves who published it. */
   #blameAuthor(message: GossipMessage, votes: readonly SignedVote[]): void {
     const named = votes[0]?.vote;
-    if (named === undefined) return;
+    if (named === undefined || !this.#isSealed(message)) return;
     const evidence = {
       type: "INVALID_SIGNATURE",
       envelope: envelopeJson(message.envelope),
@@ -214,6 +230,13 @@ export class Admission {
       violation: { ...who, txId, type: "INVALID_SIGNATURE", detectedAtMs },
       ban: { ...who, reason: "INVALID_SIGNATURE", bannedAtMs: detectedAtMs },
     });
+  }
+
+  /** The network has verified the envelope with another library; evidence must hold before the one that judges it. */
+  #isSealed({ author, envelope }: GossipMessage): boolean {
+    const key = publicKeyOf(author);
+    const signed = envelopeSigningBytes(envelope);
+    return key !== null && this.#deps.ed25519.verify(key, signed, envelope.signature);
   }
 
   /** The author's name in the vote's epoch, or else in the newest that knows it. */

@@ -167,3 +167,20 @@ test("silences that are judged at the same time are all counted", async () => {
   const streaks = await world.store.readSilenceStreaks();
   expect(streaks.get(nodeAt(world.cluster, 4).nodeId)).toBe(ids.length);
 });
+
+test("a transaction that comes back into view without its record keeps its deadline", async () => {
+  const monitors = await open({ protocol: { deadlineMs: 2_000 }, running: 2, viewEntriesMax: 2 });
+  const [a, b] = world.nodes;
+  if (a === undefined || b === undefined) throw new Error("two nodes");
+  for (const id of ["a", "b", "c", "d"]) {
+    for (const node of [a, b]) node.pipeline.offer(vote(world.cluster, 0, id, 7));
+    await world.clock.advance(400);
+  }
+  // Recorded by one of them alone; the other sees the vote, and no record.
+  b.pipeline.offer(vote(world.cluster, 1, "a", 7));
+  await world.clock.advance(200);
+  expect(monitors[0]?.openTransactions).toBe(4);
+  b.store.crash();
+  await world.clock.advance(10_000);
+  expect((await world.snapshot("a")).record?.reason).toBe("SILENT_FAILURE");
+});

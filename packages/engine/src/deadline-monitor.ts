@@ -61,7 +61,8 @@ export class DeadlineMonitor {
       const record = view.record(txId);
       if (record !== null && this.#needsJudging(txId))
         this.#open.set(txId, { deadlineAtMs: record.deadlineAtMs, epoch: record.epoch });
-      else this.#open.delete(txId);
+      // A transaction that was dropped from view comes back without its record when somebody votes on it: its deadline stands.
+      else if (record !== null || view.status(txId) === null) this.#open.delete(txId);
     }
   }
 

@@ -41,11 +41,11 @@ export class LoneTransactions {
   /** Counts transactions that nobody has voted on before, all of them or none. @returns false when they are too many */
   open(opener: PeerId, txIds: readonly TxId[], nowMs: number): boolean {
     this.#prune(nowMs);
-    const fresh = txIds.filter((txId) => !this.#lone.has(txId));
-    const count = (this.#counts.get(opener) ?? 0) + fresh.length;
+    const fresh = new Set(txIds.filter((txId) => !this.#lone.has(txId)));
+    const count = (this.#counts.get(opener) ?? 0) + fresh.size;
     if (count > this.#perOpenerMax) return false;
     for (const txId of fresh) this.#lone.set(txId, { opener, voters: new Set(), sinceMs: nowMs });
-    if (fresh.length > 0) this.#counts.set(opener, count);
+    if (fresh.size > 0) this.#counts.set(opener, count);
     return true;
   }
 

@@ -345,3 +345,45 @@ test("the largest value survives the way into history", async () => {
   await world.clock.advance(1);
   expect(audit.records().votes[0]?.value).toBe(LIMITS.valueMax);
 });
+
+test("a projector that is stopped far behind ends, though the watch has more in hand", async () => {
+  world = await World.open({ running: 1 });
+  const audit = createMemoryAuditLog();
+  const stop = new AbortController();
+  let delivered = 0;
+  class EagerStore extends MemoryTallyStore {
+    // One answer of the store holds all of them, and is delivered to its end whatever the signal says.
+    override async watch(
+      ...[after, onChanges]: Parameters<MemoryTallyStore["watch"]>
+    ): Promise<void> {
+      for (let i = 1n; i <= 1_500n; i++) {
+        await onChanges({ revision: after + i, changes: [] });
+        delivered++;
+      }
+    }
+  }
+  const projector = new Projector({
+    store: new EagerStore(world.shared, { clock: world.clock }),
+    audit: {
+      ...audit,
+      position: async () => null,
+      append: (_expected, _batch, options) =>
+        new Promise((_resolve, reject) => {
+          options?.signal?.addEventListener("abort", () => reject(new Error("aborted")));
+        }),
+    },
+    clock: world.clock,
+    logger: memoryLogger(),
+    metrics: submitterMetrics(memoryMetrics()),
+    verify: world.cluster.verify,
+  });
+  let ended = false;
+  void projector.run({ signal: stop.signal }).catch(() => {
+    ended = true;
+  });
+  await world.clock.advance(10);
+  expect(delivered).toBeLessThan(1_500);
+  stop.abort(new Error("the lease was lost"));
+  await world.clock.advance(10);
+  expect([delivered, ended]).toEqual([1_500, true]);
+});

@@ -66,7 +66,7 @@ export class Projector {
     const stop = new AbortController();
     const signal = AbortSignal.any([options.signal, stop.signal]);
     const drain = this.#drain({ signal });
-    const watch = this.#deps.store.watch(this.#position ?? 0n, (set) => this.#take(set), {
+    const watch = this.#deps.store.watch(this.#position ?? 0n, (set) => this.#take(set, signal), {
       signal,
     });
     try {
@@ -79,7 +79,9 @@ export class Projector {
     }
   }
 
-  async #take(set: ChangeSet): Promise<void> {
+  async #take(set: ChangeSet, signal: AbortSignal): Promise<void> {
+    // What the watch still has in hand when this ends must not wait for room that nobody makes any more.
+    if (signal.aborted) return;
     this.#waiting.push(set);
     this.#wake?.();
     if (this.#waiting.length < WAITING_MAX) return;

@@ -129,6 +129,20 @@ describe("races", () => {
     expect(nodeOf(0).operations.filter((o) => o === "commit")).toHaveLength(1);
   });
 
+  test("however many values a trustee signs for a transaction, two of them wait", async () => {
+    await open({ running: 1 });
+    nodeOf(0).fault = (operation) => (operation === "commit" ? { failBefore: true } : null);
+    for (let value = 1; value <= 500; value++)
+      nodeOf(0).pipeline.offer(vote(world.cluster, 0, "tx", value));
+    expect(nodeOf(0).pipeline.pendingVotes).toBe(2);
+    await world.clock.advance(1);
+    expect(nodeOf(0).refusals.filter((r) => r.code === "EQUIVOCATION")).toHaveLength(498);
+    nodeOf(0).fault = () => null;
+    await world.clock.advance(5_000);
+    expect((await world.snapshot("tx")).status).toBe("ABORTED_BYZANTINE");
+    expect(nodeOf(0).pipeline.pendingVotes).toBe(0);
+  });
+
   test("a commit that lost the race is decided again on what won", async () => {
     await open({ pipeline: { staggerMs: 0 }, running: 2 });
     for (const node of world.nodes)

@@ -196,6 +196,12 @@ export class VotePipeline {
       return false;
     }
     this.#lookForConflict(vote);
+    if (this.#isTwiceOtherwise(vote)) {
+      // As a decision would say it: after the message was judged.
+      queueMicrotask(() => this.#deps.onRefused(vote, "EQUIVOCATION"));
+      waiter?.({ kind: "EQUIVOCATION" });
+      return true;
+    }
     const tx = this.#pendingTx(txId);
     const sinceMs = this.#deps.clock.monotonicMs();
     // A backup gives each trustee's vote its time: the owner may be at work on the earlier ones.
@@ -221,6 +227,12 @@ export class VotePipeline {
       (p) => p.vote.peerId === vote.peerId && p.vote.vote.value !== value,
     );
     if (other !== undefined) this.#deps.onConflict(other.vote, vote);
+  }
+
+  /** Two values of one trustee are the proof; any more of them would only fill the queue. */
+  #isTwiceOtherwise({ vote, peerId }: VerifiedVote): boolean {
+    const pending = this.#pending.get(vote.txId)?.votes ?? [];
+    return pending.filter((p) => p.vote.peerId === peerId).length >= 2;
   }
 
   #hasAllVotes(tx: PendingTx): boolean {

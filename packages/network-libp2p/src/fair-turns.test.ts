@@ -35,3 +35,22 @@ test("reading that has been long waits for a turn, and then goes on", async () =
   await other;
   expect(await turnsDuring(() => turns.take())).toBe(false);
 });
+
+test("each of several readers waits for a turn of its own", async () => {
+  const clock = handClock();
+  const turns = new FairTurns(clock);
+  clock.nowMs = 5;
+  let turnsSeen = 0;
+  const count = (): void => {
+    turnsSeen++;
+    if (turnsSeen < 10) setImmediate(count);
+  };
+  setImmediate(count);
+  const seen: number[] = [];
+  const read = async (): Promise<void> => {
+    await turns.take();
+    seen.push(turnsSeen);
+  };
+  await Promise.all([read(), read(), read()]);
+  expect(new Set(seen).size).toBe(3);
+});

@@ -11,24 +11,28 @@ const BUSY_MS_MAX = 5;
 export class FairTurns {
   readonly #clock: Pick<Clock, "monotonicMs">;
   #turnAtMs: number;
-  #next: Promise<void> | null = null;
+  /** The last one's turn. */
+  #last: Promise<void> = Promise.resolve();
 
   constructor(clock: Pick<Clock, "monotonicMs">) {
     this.#clock = clock;
     this.#turnAtMs = clock.monotonicMs();
   }
 
-  /** Resolves at once, or after the event loop's next turn when the last one is too long ago. */
+  /** Resolves at once, or after a turn of the event loop when the last one is too long ago. */
   async take(): Promise<void> {
     if (this.#clock.monotonicMs() - this.#turnAtMs < BUSY_MS_MAX) return;
-    // One for all streams, so that each waits for one turn and no more.
-    this.#next ??= new Promise((resolve) =>
+    // Each waits for a turn of its own: were one turn to free all, they would all read before the next.
+    this.#last = this.#last.then(() => this.#turn());
+    await this.#last;
+  }
+
+  #turn(): Promise<void> {
+    return new Promise((resolve) =>
       setImmediate(() => {
         this.#turnAtMs = this.#clock.monotonicMs();
-        this.#next = null;
         resolve();
       }),
     );
-    await this.#next;
   }
 }

@@ -70,6 +70,7 @@ it.each([
   ["/ip6/2001:db8:1:2::1/tcp/4001", "2001:db8:1:2"],
   ["/ip6/2001:db8:1:2:ffff:1:2:3/tcp/4001", "2001:db8:1:2"],
   ["/ip6/::1/tcp/4001", "0:0:0:0"],
+  ["/ip6/::ffff:102:304/tcp/4001", "mapped 102:304"],
   [
     "/ip4/10.0.0.1/tcp/1/p2p/12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA/p2p-circuit",
     "relayed",

@@ -100,6 +100,10 @@ export function hostOf(address: Multiaddr): string {
     while (groups.length + rest.length < 8) groups.push("0");
     groups.push(...rest);
   }
+  // An IPv4 host as a dual-stack socket names it (::ffff:1.2.3.4): one host, not all of them one.
+  const first = groups.findIndex((group) => Number.parseInt(group, 16) !== 0);
+  if (first >= 5 && groups[first]?.toLowerCase() === "ffff")
+    return `mapped ${groups.slice(first + 1).join(":")}`;
   return groups
     .slice(0, 4)
     .map((group) => Number.parseInt(group, 16).toString(16))

@@ -129,6 +129,15 @@ describe("the guard before the signature check", () => {
     expect(reasons).toEqual([]);
   });
 
+  it("passes a message on without what its key field holds: nobody has signed that, and no size bounds it", async () => {
+    const { passed, reasons } = await guarded().receive({
+      ...good,
+      key: new Uint8Array(4_000_000),
+    });
+    expect(passed).toEqual([good]);
+    expect(reasons).toEqual([]);
+  });
+
   it.each([
     ["no data", { data: undefined }],
     ["empty data, which signs differently from none", { data: new Uint8Array() }],

@@ -119,7 +119,12 @@ export function hardenRouter(router: GossipSub, rules: GuardRules): Router {
     if (forwarder === null || rules.isShut(forwarder) || !router.peers.has(forwarder)) return;
     rpc.messages = rpc.messages.filter((message) => {
       const reason = refusalOf(message, forwarder, rules, fast);
-      if (reason === null) return true;
+      if (reason === null) {
+        // The author's id holds its key already. What else stands here nobody has signed and no size
+        // has bounded: megabytes of it would be kept, and passed on in the author's name.
+        delete message.key;
+        return true;
+      }
       if (reason === "own") return false;
       rules.onRefused(new Refusal(reason, forwarder, message, rules.authorOf));
       if (BY_FORM.has(reason)) punish(forwarder, rules.topic);

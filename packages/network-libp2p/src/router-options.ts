@@ -98,7 +98,8 @@ export function routerOptions(
       maxIhaveMessageIDs: 5_000,
       maxIwantMessageIDs: 1_024,
       maxIdontwantMessageIDs: 512,
-      maxControlMessages: 64,
+      // Of each kind: there is one topic. Each may carry thousands of ids, which cost to decode.
+      maxControlMessages: 4,
       maxPeerInfos: 0,
     },
     maxInboundDataLength: RPC_BYTES_MAX,

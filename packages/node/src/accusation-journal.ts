@@ -12,6 +12,8 @@ export function createAccusationJournal(
   onDamage: (line: number) => void,
 ): AccusationJournal {
   let fd: number | null = null;
+  /** A damaged line may be the trace of a proof: then nothing is thrown away. */
+  let damaged = false;
   return {
     load: async () => {
       const lines = (await readExisting(path)).split("\n");
@@ -19,7 +21,10 @@ export function createAccusationJournal(
         if (line === "") return [];
         const accusation = parseAccusation(line);
         // What follows the last line end is torn, not damaged.
-        if (accusation === null && index < lines.length - 1) onDamage(index + 1);
+        if (accusation === null && index < lines.length - 1) {
+          damaged = true;
+          onDamage(index + 1);
+        }
         return accusation === null ? [] : [accusation];
       });
       fd = openSync(path, "a", 0o600);
@@ -34,7 +39,7 @@ export function createAccusationJournal(
     },
     // At once, so that an accusation that comes next is not cut away with the old ones.
     clear: async () => {
-      if (fd !== null) ftruncateSync(fd, 0);
+      if (fd !== null && !damaged) ftruncateSync(fd, 0);
     },
     close: async () => {
       if (fd !== null) closeSync(fd);

@@ -30,6 +30,8 @@ const PAGE_DEFAULT = 100;
 const PAGE_MAX = 1_000;
 /** Violations looked through for one answer when only one trustee's are wanted: some tens of etcd reads. */
 const SCANNED_MAX = 10_000;
+/** Violations read at a time when only one trustee's are wanted. */
+const FILTERED_PAGE = 500;
 /** A page's place, in characters: a key of etcd, percent-encoded or not. */
 const AFTER_CHARS_MAX = 1_000;
 /** The longest a read of etcd may take, in ms. */
@@ -130,7 +132,7 @@ async function told(context: EvidenceContext, violation: Violation): Promise<obj
   };
 }
 
-/** One transaction's, or a page of all. A page may be short or even empty: only `next: null` is the end. */
+/** One transaction's, or a page of all. A page may be short or even empty, and a filtered one longer than asked for: only `next: null` is the end. */
 async function listed(
   { store }: EvidenceContext,
   { after, limit, tx, node }: Query,
@@ -140,13 +142,16 @@ async function listed(
     const violations = await store.readViolations(tx, { signal: signal() });
     return { evidence: violations.filter(wanted).map(summaryOf), next: null };
   }
+  // One deadline for all pages, and pages that are worth their round trip: with a filter most of each is left out.
+  const deadline = signal();
+  const pageSize = node === null ? limit : Math.max(limit, FILTERED_PAGE);
   const found: Violation[] = [];
   let next = after;
   let scanned = 0;
   do {
     const page = await store.listViolations(
-      { after: next, limit: limit - found.length },
-      { signal: signal() },
+      { after: next, limit: node === null ? pageSize - found.length : pageSize },
+      { signal: deadline },
     );
     found.push(...page.violations.filter(wanted));
     scanned += Math.max(1, page.violations.length);

@@ -305,7 +305,16 @@ function readEvidence(input: unknown): Read<Evidence> {
   const type = banReasonOf(input["type"]);
   if (type === null) return err("unknown type of evidence");
   if (!EVIDENCE_OUTLINE[type](input)) return err("evidence has not the fields of its type");
+  if (!isShallow(input, EVIDENCE_DEPTH_MAX)) return err("evidence is nested too deeply");
   return ok(input as unknown as Evidence);
+}
+
+/** Real evidence is nested four deep. Thousands of levels parse, and then break whoever writes them again. */
+const EVIDENCE_DEPTH_MAX = 8;
+
+function isShallow(value: unknown, levels: number): boolean {
+  if (typeof value !== "object" || value === null) return true;
+  return levels > 0 && Object.values(value).every((inner) => isShallow(inner, levels - 1));
 }
 
 const isFields = (input: unknown): input is Fields => typeof input === "object" && input !== null;
