@@ -1,5 +1,6 @@
 import { doubleVotingEvidence, type Evidence, minorityEvidence } from "./evidence.ts";
 import type { NodeId, PeerId, TxId, Value } from "./ids.ts";
+import { LIMITS } from "./limits.ts";
 import type { ProtocolConfig } from "./protocol-config.ts";
 import { assert, unwrap } from "./result.ts";
 import { judgeSilence } from "./silence.ts";
@@ -70,6 +71,8 @@ export interface Decision {
   readonly outcomes: readonly VoteOutcome[];
   /** The one commit that follows; null when nothing changes. */
   readonly writes: TxWrites | null;
+  /** More is to be judged than fits one commit: decide again on what this one leaves. */
+  readonly more: boolean;
   /** Silence was judged and held against nobody: too many were absent, or the tally was in trouble. */
   readonly outage: boolean;
 }
@@ -110,7 +113,7 @@ export function decide(snapshot: TxSnapshot, input: DecideInput, context: Decide
   const opened = snapshot.record ?? openRecord(input, context);
   const effective = effectiveVotes(draft);
   const winner = winningValue(snapshot, effective, set.threshold);
-  judgeMinority(winner, effective, draft, input, context);
+  const more = judgeMinority(winner, effective, draft, input, context);
 
   const verdict = nextState(snapshot, opened, draft, effective, winner, input, context);
   const silence = judgeSilence(
@@ -129,7 +132,7 @@ export function decide(snapshot: TxSnapshot, input: DecideInput, context: Decide
 
   const status = statusOf(verdict.state);
   const { outage } = silence;
-  if (status === null) return { outcomes, writes: null, outage };
+  if (status === null) return { outcomes, writes: null, outage, more: false };
   const record = nextRecord(opened, verdict, draft, effective, silence.absent, input, context);
   const recordChanged = snapshot.record === null || !sameRecord(record, snapshot.record);
   const changed =
@@ -137,7 +140,7 @@ export function decide(snapshot: TxSnapshot, input: DecideInput, context: Decide
     draft.violations.length > 0 ||
     status !== snapshot.status ||
     recordChanged;
-  if (!changed) return { outcomes, writes: null, outage };
+  if (!changed) return { outcomes, writes: null, outage, more: false };
   const abortedNow = verdict.state === "Aborted" && snapshot.status !== "ABORTED_BYZANTINE";
   const writes: TxWrites = {
     txId: snapshot.txId,
@@ -152,7 +155,7 @@ export function decide(snapshot: TxSnapshot, input: DecideInput, context: Decide
     silenceStreaks: silence.streaks,
   };
   checkWrites(snapshot, writes, draft);
-  return { outcomes, writes, outage };
+  return { outcomes, writes, outage, more };
 }
 
 function takeVote(
@@ -272,31 +275,38 @@ function winningValue(
   return winners.length === 1 ? { kind: "one", value: first[0] } : { kind: "several" };
 }
 
-/** [spec §3.1 Type 2] Whoever voted against a value that has t votes, no matter who was first. */
+/**
+ * [spec §3.1 Type 2] Whoever voted against a value that has t votes, no matter who was first.
+ * @returns whether dissenters are left for the next commit
+ */
 function judgeMinority(
   winner: Winner,
   effective: readonly SignedVote[],
   draft: Draft,
   input: DecideInput,
   context: DecideContext,
-): void {
+): boolean {
   const { set } = context;
-  if (winner.kind !== "one") return;
+  if (winner.kind !== "one") return false;
   const dissenters = effective.filter((v) => v.vote.value !== winner.value);
   const unjudged = dissenters.filter(
     (v) => draft.guilty.get(v.vote.nodeId)?.has("MINORITY_VOTE") !== true,
   );
-  if (unjudged.length === 0) return;
+  if (unjudged.length === 0) return false;
   // Signatures are checked only now that somebody is to be accused by them.
   const majority = effective.filter(
     (v) => v.vote.value === winner.value && isGenuine(v, draft, context),
   );
   // After the submission an equivocation may have taken a vote out of the majority: then there is no proof of it any more.
-  if (majority.length < set.threshold) return;
+  if (majority.length < set.threshold) return false;
+  const room = Math.max(1, Math.floor(LIMITS.evidenceVotesPerCommitMax / (2 * set.threshold)));
+  let accused = 0;
   for (const dissent of unjudged) {
     const trustee = set.byNodeId.get(dissent.vote.nodeId);
     assert(trustee !== undefined, "recorded votes are by trustees");
     if (!isGenuine(dissent, draft, context)) continue;
+    if (accused === room) return true;
+    accused++;
     const evidence = minorityEvidence(dissent, majority, set);
     accuse(
       draft,
@@ -306,6 +316,7 @@ function judgeMinority(
       input.nowMs,
     );
   }
+  return false;
 }
 
 interface Verdict {

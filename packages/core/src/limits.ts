@@ -38,6 +38,11 @@ export const LIMITS = {
   pendingVotesMax: 50_000,
   /** Transactions that a node holds in its view of the tally, older finished ones dropped first: about 8 kB each with five votes, of the 512 MB a node has. */
   viewTransactionsMax: 20_000,
+  /**
+   * Majority votes that the evidence of one commit may hold. Each dissenter's violation and ban carry t of them, about
+   * 1 kB each with its place in a large frame, and etcd takes 1.5 MiB: of many dissenters the rest comes with the next commit.
+   */
+  evidenceVotesPerCommitMax: 800,
   /** Trustee sets kept in force for old transactions and evidence: one a change, and a set of 100 is 20 kB. */
   epochsKept: 64,
   /** Life of receipts in etcd, in seconds: history has them long before, and etcd must not fill with refusals. */

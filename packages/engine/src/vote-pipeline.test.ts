@@ -129,6 +129,20 @@ describe("races", () => {
     expect(nodeOf(0).operations.filter((o) => o === "commit")).toHaveLength(1);
   });
 
+  test("of many dissenters at once each commit convicts as many as it holds, until all are", async () => {
+    await open({ running: 1, trustees: 100, threshold: 67 });
+    for (let i = 0; i < 100; i++)
+      nodeOf(0).pipeline.offer(vote(world.cluster, i, "tx", i < 33 ? 8 : 7));
+    await world.clock.advance(5_000);
+    const perCommit = world.history
+      .map((set) => set.changes.filter((c) => c.kind === "violation").length)
+      .filter((count) => count > 0);
+    expect(perCommit.reduce((sum, count) => sum + count, 0)).toBe(33);
+    expect(Math.max(...perCommit) * 2 * 67).toBeLessThanOrEqual(LIMITS.evidenceVotesPerCommitMax);
+    expect((await world.store.readBans()).bans.size).toBe(33);
+    expect(nodeOf(0).pipeline.pendingVotes).toBe(0);
+  });
+
   test("however many values a trustee signs for a transaction, two of them wait", async () => {
     await open({ running: 1 });
     nodeOf(0).fault = (operation) => (operation === "commit" ? { failBefore: true } : null);

@@ -98,6 +98,8 @@ interface PendingTx {
   inFlight: boolean;
   attempts: number;
   deadlinePassed: boolean;
+  /** The last commit left something to be judged. */
+  more: boolean;
 }
 
 /** A slow store must not make votes wait for ever to meet. */
@@ -288,6 +290,7 @@ export class VotePipeline {
       inFlight: false,
       attempts: 0,
       deadlinePassed: false,
+      more: false,
     };
     this.#pending.set(txId, tx);
     this.#queue.push(tx);
@@ -447,6 +450,7 @@ export class VotePipeline {
         outcomes: votes.map(() => ({ kind: "REFUSED", code: "WRONG_EPOCH" }) as const),
         writes: null,
         outage: false,
+        more: false,
       };
     const storeTrouble = record !== null && this.#troubleAtMs >= record.openedAtMs;
     const nowMs = clock.nowMs();
@@ -518,9 +522,10 @@ export class VotePipeline {
       });
     }
     if (judged) tx.deadlinePassed = false;
+    tx.more = decision.more;
     tx.inFlight = false;
     tx.attempts = 0;
-    if (tx.votes.length === 0 && !tx.deadlinePassed) this.#forget(tx);
+    if (tx.votes.length === 0 && !tx.deadlinePassed && !tx.more) this.#forget(tx);
     // Votes came in while the commit was under way: they have their own turn.
     else this.#requeue(tx, this.#windowMs());
   }
@@ -558,7 +563,7 @@ export class VotePipeline {
       if (tx.rank > 0) this.#othersMs.add(this.#deps.clock.monotonicMs() - pending.sinceMs);
       this.#settle(tx, pending, { kind: "RECORDED" });
     }
-    if (tx.votes.length === 0 && !tx.deadlinePassed) this.#forget(tx);
+    if (tx.votes.length === 0 && !tx.deadlinePassed && !tx.more) this.#forget(tx);
   }
 
   #settle(tx: PendingTx, pending: PendingVote, outcome: RecordOutcome): void {

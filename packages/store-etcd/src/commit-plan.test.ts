@@ -124,3 +124,30 @@ test("a stored vote is the text of core's format", () => {
   for (const vote of writesOf("tx", 5, true).newVotes)
     expect(writeVote(vote, vote.peerId)).toBe(JSON.stringify(voteToJson(vote, vote.peerId)));
 });
+
+test("a commit that convicts dissenters of a hundred trustees fits a request, with all their evidence", () => {
+  const fixture = new TallyFixture(CLUSTER, 100);
+  // The longest id there is, and each vote with a place in the largest frame.
+  const txId = txIdOf("t".repeat(LIMITS.txIdCharsMax));
+  const path = Array.from({ length: 8 }, () => new Uint8Array(32));
+  const votes = fixture.members.map((_, i) => {
+    const vote = fixture.vote(i, txId, unwrap(parseValue(i < 33 ? 8n : 2n ** 64n - 1n)));
+    return { ...vote, proof: { ...vote.proof, path } };
+  });
+  const { writes, more } = decide(
+    emptySnapshot(txId),
+    { votes, nowMs: NOW_MS, deadlinePassed: false },
+    {
+      set: fixture.set(67),
+      config: DEFAULT_PROTOCOL_CONFIG,
+      bans: new Map(),
+      silenceStreaks: new Map(),
+      verify: fixture.verify,
+    },
+  );
+  if (writes === null) throw new Error("votes on a new transaction change it");
+  expect(more).toBe(true);
+  expect(writes.bans.length).toBeGreaterThan(0);
+  const { sizeBytes } = planCommit(KEYS, { version: 0n, writes }, 0);
+  expect(sizeBytes).toBeLessThan(1.5 * 1024 * 1024);
+});
