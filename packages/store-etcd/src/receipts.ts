@@ -80,14 +80,18 @@ export class ReceiptShelf {
       if (stored === "written") return;
       const place = { kind: "receipts", nodeId, runStartedAtMs, sequence } as const;
       const read = stored === null ? null : readReceiptsValue(textOf(stored.value), place);
-      if (read?.ok === true) {
+      const own = rest;
+      const isOwn =
+        read?.ok === true && read.value.every((r, i) => r.signature === (own[i] ?? r).signature);
+      if (read?.ok === true && isOwn) {
         const last = read.value.at(-1)?.sequence ?? sequence;
         rest = rest.filter((receipt) => receipt.sequence > last);
         version = 0n;
       } else {
         // Expired, or put in this node's place by somebody else.
         version = BigInt(stored?.mod_revision ?? 0);
-        if (read !== null) logger.warn("unreadable receipts in etcd are replaced", { key });
+        if (read !== null)
+          logger.warn("receipts in etcd that are not this node's are replaced", { key });
       }
     }
   }

@@ -238,6 +238,24 @@ describe("what nobody can read", () => {
   });
 });
 
+test("well-formed receipts that somebody put in a node's place hide none of the node's own", async () => {
+  const own = [1, 2, 3].map((sequence) => fixture.receipt(0, sequence));
+  const { nodeId, runStartedAtMs } = fixture.receipt(0, 1);
+  // Another's signatures, and a last number that would cover all to come.
+  const forged = [
+    { ...fixture.receipt(0, 1), signature: fixture.receipt(1, 1).signature },
+    {
+      ...fixture.receipt(0, Number.MAX_SAFE_INTEGER),
+      signature: fixture.receipt(1, 2).signature,
+    },
+  ];
+  await raw.put(keys.receipts(nodeId, runStartedAtMs, 1)).value(JSON.stringify(forged));
+  await store.recordReceipts(own);
+  expect((await store.readReceipts(100)).map((r) => r.signature).sort()).toEqual(
+    own.map((r) => r.signature).sort(),
+  );
+});
+
 describe("a receipt's lease", () => {
   const leaseIdOf = async (sequence: number): Promise<string> => {
     const { nodeId, runStartedAtMs } = fixture.receipt(0, sequence);
