@@ -26,14 +26,10 @@ export class ForwarderLimits {
   readonly #known: TokenBuckets;
   readonly #strangers: TokenBuckets;
   readonly #rpcs: TokenBuckets;
-  readonly #strangerRpcs: TokenBuckets;
   readonly #forwarded: TokenBuckets;
 
   constructor(
-    limits: Pick<
-      GossipLimits,
-      "perAuthor" | "perPeer" | "perStranger" | "rpcs" | "strangerRpcs" | "forwarded"
-    >,
+    limits: Pick<GossipLimits, "perAuthor" | "perPeer" | "perStranger" | "rpcs" | "forwarded">,
     deps: { readonly clock: Clock; readonly conduct: Conduct; readonly roster: PeerRoster },
   ) {
     this.#conduct = deps.conduct;
@@ -42,25 +38,17 @@ export class ForwarderLimits {
     this.#known = new TokenBuckets({ ...limits.perPeer, bucketsMax: PEERS_MAX }, deps);
     this.#strangers = new TokenBuckets({ ...limits.perStranger, bucketsMax: PEERS_MAX }, deps);
     this.#rpcs = new TokenBuckets({ ...limits.rpcs, bucketsMax: PEERS_MAX }, deps);
-    this.#strangerRpcs = new TokenBuckets({ ...limits.strangerRpcs, bucketsMax: PEERS_MAX }, deps);
     this.#forwarded = new TokenBuckets({ ...limits.forwarded, bucketsMax: PEERS_MAX }, deps);
   }
 
   /** Buckets in the largest of its tables. */
   get size(): number {
-    return Math.max(
-      this.#pairs.size,
-      this.#known.size,
-      this.#strangers.size,
-      this.#rpcs.size,
-      this.#strangerRpcs.size,
-    );
+    return Math.max(this.#pairs.size, this.#known.size, this.#strangers.size, this.#rpcs.size);
   }
 
   /** Whether one more RPC of this peer is decoded. */
   allowsRpc(forwarder: PeerId, bytes: number): boolean {
-    const all = this.#roster.isKnown(forwarder) ? this.#rpcs : this.#strangerRpcs;
-    if (all.take(forwarder, 1, bytes)) return true;
+    if (this.#rpcs.take(forwarder, 1, bytes)) return true;
     this.#conduct.excuse(forwarder, "rate_limited");
     return false;
   }

@@ -44,8 +44,6 @@ export interface GossipLimits {
   readonly forwarded: RateLimit;
   /** RPCs of one peer, messages or none in them, and their bytes. */
   readonly rpcs: RateLimit;
-  /** The same for a peer that is no known author. */
-  readonly strangerRpcs: RateLimit;
   /** Offences per second, and at once, that are borne of a peer. @see Conduct */
   readonly blamePerSecond: number;
   readonly blameBurst: number;
@@ -129,13 +127,6 @@ export const GOSSIP_LIMITS: GossipLimits = {
     messagesBurst: 20_000,
     bytesPerSecond: 32 * MIB,
     bytesBurst: 64 * MIB,
-  },
-  // Decoding is done before anything is known of what it brings, and there may be 32 strangers.
-  strangerRpcs: {
-    messagesPerSecond: 200,
-    messagesBurst: 1_000,
-    bytesPerSecond: 2 * MIB,
-    bytesBurst: 4 * MIB,
   },
   // An honest peer commits none; a flood of 3,300 a second is over within 0.2 s.
   blamePerSecond: 50,
