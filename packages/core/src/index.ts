@@ -98,6 +98,7 @@ export {
 export { AssertionError, assert, assertNever, err, ok, type Result, unwrap } from "./result.ts";
 export {
   type AttemptKind,
+  isLiveSlot,
   SLOT_MOVES,
   type SlotState,
   SUBMISSION_MOVES,

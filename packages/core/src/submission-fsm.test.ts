@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import {
+  isLiveSlot,
   SLOT_MOVES,
   type SlotState,
   SUBMISSION_MOVES,
@@ -14,11 +15,12 @@ const SUBMISSION_TABLE: Record<SubmissionState, string> = {
   INCLUDED: "ASSIGNED FINALIZED QUARANTINED",
   FINALIZED: "",
   ABORTED: "",
-  QUARANTINED: "",
+  QUARANTINED: "QUEUED",
 };
 
 const FINAL_SLOTS = "FINALIZED_OK FINALIZED_REVERTED FINALIZED_FOREIGN FINALIZED_CANCEL";
 const SLOT_TABLE: Record<SlotState, string> = {
+  RESERVED: "SIGNED FINALIZED_FOREIGN",
   SIGNED: `INCLUDED ${FINAL_SLOTS}`,
   INCLUDED: `SIGNED ${FINAL_SLOTS}`,
   FINALIZED_OK: "",
@@ -65,5 +67,11 @@ describe("a nonce slot", () => {
 
   it("may always stay: a repeated step is no error", () => {
     for (const state of states) expect(slotMayMove(state, state)).toBe(true);
+  });
+
+  it("is live until its nonce is final, and never unsigned again", () => {
+    const live = states.filter(isLiveSlot);
+    expect(live).toEqual(["RESERVED", "SIGNED", "INCLUDED"]);
+    for (const state of live) expect(SLOT_MOVES[state]).not.toContain("RESERVED");
   });
 });

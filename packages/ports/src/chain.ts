@@ -33,6 +33,39 @@ export interface ChainRecord {
   readonly blockNumber: bigint;
 }
 
+/** One `Recorded` event of the contract: the only trace of an effect that counts. */
+export interface RecordedEvent {
+  readonly key: Hex;
+  readonly value: Value;
+  readonly blockNumber: bigint;
+  readonly txHash: Hex;
+  readonly logIndex: number;
+}
+
+/** What one endpoint says of itself and of an account, asked at one moment. */
+export interface EndpointReport {
+  /** Host and port; safe to show. */
+  readonly endpoint: string;
+  /** Why it can't be used; null when it can. The rest is null where it did not answer. */
+  readonly problem: string | null;
+  readonly latencyMs: number | null;
+  readonly head: BlockRef | null;
+  /** The block that counts as final by the mode asked for. */
+  readonly finalized: BlockRef | null;
+  /** The account's next nonce at the head, and with what waits in this endpoint's pool. */
+  readonly countLatest: bigint | null;
+  readonly countPending: bigint | null;
+  readonly balanceWei: bigint | null;
+}
+
+export interface ReadOptions extends AbortOptions {
+  /**
+   * Take an answer only from two endpoints that say the same, where two or more are configured; with one it is that one's
+   * word. Rejects with ChainError RPC_DISAGREE when no two agree, or fewer than two answer. For reads that decide for good.
+   */
+  readonly agreed?: boolean;
+}
+
 /** One event of the contract inside a receipt. */
 export type RecordEvent =
   | { readonly kind: "recorded"; readonly key: Hex; readonly value: Value }
@@ -73,6 +106,11 @@ export interface SignedTransaction {
 /** Signs for one EVM account. Deterministic for the same input; the key never leaves it. */
 export interface ChainSigner {
   readonly address: EvmAddress;
+  /**
+   * "local" signs in memory, and may be called inside a database transaction; "remote" asks another process, which may be
+   * slow or away: the nonce is reserved and committed before it is asked. Rejects with SignerError.
+   */
+  readonly kind: "local" | "remote";
   sign(transaction: UnsignedTransaction, options?: AbortOptions): Promise<SignedTransaction>;
 }
 
@@ -104,20 +142,40 @@ export interface Chain extends Lifecycle {
   /** The newest block. */
   head(options?: AbortOptions): Promise<BlockRef>;
   /** The newest block that counts as final; null when the chain is not that long yet. */
-  finalizedHead(mode: FinalityMode, options?: AbortOptions): Promise<BlockRef | null>;
+  finalizedHead(mode: FinalityMode, options?: ReadOptions): Promise<BlockRef | null>;
   /** The canonical block at a height; null when there is none. */
   blockAt(number: bigint, options?: AbortOptions): Promise<BlockRef | null>;
   /** Transactions the account has in the chain up to a block (its next nonce there). */
   transactionCount(
     address: EvmAddress,
     at: "latest" | "pending" | bigint,
-    options?: AbortOptions,
+    options?: ReadOptions,
   ): Promise<bigint>;
+  /** The highest of the account's "latest" and "pending" counts over all endpoints that answer: no lower nonce is free. */
+  nonceFloor(address: EvmAddress, options?: AbortOptions): Promise<bigint>;
   balanceWei(address: EvmAddress, options?: AbortOptions): Promise<bigint>;
   /** The receipt by hash; null when it is in no canonical block. Never cached (a reorg removes it). */
-  receipt(hash: Hex, options?: AbortOptions): Promise<ChainReceipt | null>;
+  receipt(hash: Hex, options?: ReadOptions): Promise<ChainReceipt | null>;
   /** What the contract holds for a transaction id, at a block or at the head. */
-  recordOf(txId: TxId, at: "latest" | bigint, options?: AbortOptions): Promise<ChainRecord | null>;
+  recordOf(txId: TxId, at: "latest" | bigint, options?: ReadOptions): Promise<ChainRecord | null>;
+  /** The same of many, in order, in one call. At most LIMITS.chainBatchMax. */
+  recordsOf(
+    txIds: readonly TxId[],
+    at: "latest" | bigint,
+    options?: ReadOptions,
+  ): Promise<readonly (ChainRecord | null)[]>;
+  /** All `Recorded` events of the contract in a range of blocks (both included), in chain order. Ask up to a final block. */
+  recordedEvents(
+    fromBlock: bigint,
+    toBlock: bigint,
+    options?: ReadOptions,
+  ): Promise<readonly RecordedEvent[]>;
+  /** What each endpoint says, for a person who looks for trouble. Never rejects for an endpoint. */
+  endpointReports(
+    address: EvmAddress,
+    mode: FinalityMode,
+    options?: AbortOptions,
+  ): Promise<readonly EndpointReport[]>;
   suggestFees(options?: AbortOptions): Promise<Fees>;
   /** Encodes the call that records a batch. Pure. At most LIMITS.chainBatchMax items. */
   encodeBatch(items: readonly RecordItem[]): Hex;
@@ -142,7 +200,13 @@ export interface Chain extends Lifecycle {
 /** A chain endpoint failed or answered nonsense. `retryable` is false for a wrong chain id or a missing contract. */
 export class ChainError extends Error {
   override readonly name = "ChainError";
-  readonly code: "RPC_UNREACHABLE" | "RPC_ERROR" | "WRONG_CHAIN" | "NO_CONTRACT" | "REVERTED";
+  readonly code:
+    | "RPC_UNREACHABLE"
+    | "RPC_ERROR"
+    | "RPC_DISAGREE"
+    | "WRONG_CHAIN"
+    | "NO_CONTRACT"
+    | "REVERTED";
   readonly retryable: boolean;
   constructor(
     code: ChainError["code"],
@@ -152,5 +216,24 @@ export class ChainError extends Error {
     super(message, { cause: options.cause });
     this.code = code;
     this.retryable = options.retryable;
+  }
+}
+
+/**
+ * A signer failed. UNREACHABLE and TIMEOUT may be tried again: to sign the same nonce and batch once more is free as long as
+ * nothing was sent. REFUSED and MISMATCH (what came back is not what was asked for, or of another key) need a person.
+ */
+export class SignerError extends Error {
+  override readonly name = "SignerError";
+  readonly code: "UNREACHABLE" | "TIMEOUT" | "REFUSED" | "MISMATCH";
+  readonly retryable: boolean;
+  constructor(
+    code: SignerError["code"],
+    message: string,
+    options: { readonly cause?: unknown } = {},
+  ) {
+    super(message, { cause: options.cause });
+    this.code = code;
+    this.retryable = code === "UNREACHABLE" || code === "TIMEOUT";
   }
 }

@@ -7,7 +7,7 @@ import type {
   TxId,
   Value,
 } from "@quorate/core";
-import type { Hex, RecordItem, SignedTransaction } from "./chain.ts";
+import type { Hex, RecordedEvent, RecordItem, SignedTransaction } from "./chain.ts";
 import type { AbortOptions } from "./lifecycle.ts";
 
 export interface Sender {
@@ -18,6 +18,17 @@ export interface Sender {
 /** A leader's fencing number, given by PostgreSQL itself (an etcd revision can go backwards after a restore). */
 export interface SenderLease extends Sender {
   readonly leaderEpoch: bigint;
+}
+
+/** What the database says of a sender. */
+export interface SenderState extends Sender {
+  readonly leaderEpoch: bigint;
+  /** Every lower nonce was taken, or lies below a floor. */
+  readonly nextNonce: bigint;
+  /** While set, no nonce is taken; what was signed before goes on to finality. */
+  readonly frozen: { readonly reason: string; readonly sinceMs: number } | null;
+  /** The contract's events were imported through this block; null when they never were. */
+  readonly importedThroughBlock: bigint | null;
 }
 
 export interface NewSubmission {
@@ -36,8 +47,54 @@ export interface Submission extends NewSubmission {
   readonly nonce: bigint | null;
   readonly txHash: Hex | null;
   readonly blockNumber: bigint | null;
+  /** How often it was queued again because its nonce ended without recording it. */
+  readonly tries: number;
   readonly queuedAtMs: number;
   readonly finalizedAtMs: number | null;
+  /** When etcd was seen to say CONFIRMED. */
+  readonly confirmedAtMs: number | null;
+  /** Why it is QUARANTINED or ABORTED; null otherwise. */
+  readonly reason: string | null;
+  /** Null while it is among the active ones. */
+  readonly archivedAtMs: number | null;
+}
+
+/** One submission with every nonce it had and all that was signed for them, for a person. */
+export interface SubmissionDetail {
+  readonly submission: Submission;
+  /** Oldest first; also slots that are final. */
+  readonly slots: readonly Slot[];
+  readonly history: readonly SlotTransition[];
+}
+
+export interface SlotTransition {
+  readonly nonce: bigint;
+  readonly from: SlotState | null;
+  readonly to: SlotState;
+  readonly leaderEpoch: bigint;
+  readonly blockNumber: bigint | null;
+  readonly reason: string | null;
+  readonly atMs: number;
+}
+
+export interface SubmissionsPage {
+  readonly submissions: readonly Submission[];
+  /** Where the next page begins; null at the end. */
+  readonly next: string | null;
+}
+
+/** What an import of the contract's events came to. Counted by event; all but `known` is a difference from what the database said. */
+export interface ImportReport {
+  /** The submission is FINALIZED with this value, or archived, or the event was imported before. */
+  readonly known: number;
+  /** A live nonce of ours holds it: following the chain will find it. */
+  readonly inFlight: number;
+  /** It was QUEUED and is FINALIZED now. */
+  readonly settled: readonly TxId[];
+  /** The submission has another value: it is QUARANTINED now, unless it was final. */
+  readonly contradicted: readonly TxId[];
+  /** No submission has this key: it is remembered, and one that comes is not sent. */
+  readonly unknownKeys: readonly Hex[];
 }
 
 export interface Attempt {
@@ -69,8 +126,27 @@ export type EnqueueOutcome =
   | { readonly kind: "queued" }
   /** The same decision is already there, in whatever state. */
   | { readonly kind: "exists"; readonly state: SubmissionState }
-  /** The same id with another value: the row is quarantined and a person must look. */
+  /** The contract holds it with this value already (found by an import): FINALIZED at once, nothing will be sent. */
+  | { readonly kind: "recorded"; readonly blockNumber: bigint }
+  /** It was submitted long ago and is archived: refused, whatever its value. */
+  | { readonly kind: "archived"; readonly storedValue: Value }
+  /** The same id with another value, or the contract holds another: the row is quarantined and a person must look. */
   | { readonly kind: "conflict"; readonly storedValue: Value };
+
+/** A person puts a quarantined submission back. */
+export type ReleaseOutcome =
+  | "released"
+  | "unknown"
+  | "not-quarantined"
+  /** The nonce it was signed under is not final: its transaction may still be mined. */
+  | "slot-live";
+
+/** A nonce taken under the window's rules, or why not. */
+export type TakeRefusal =
+  | { readonly kind: "window-full" }
+  | { readonly kind: "nothing-queued" }
+  | { readonly kind: "frozen" }
+  | { readonly kind: "fenced" };
 
 export type FencedOutcome = "done" | "fenced";
 
@@ -129,14 +205,25 @@ export interface SubmissionStore {
       >;
     },
     options?: AbortOptions,
-  ): Promise<
-    | { readonly kind: "assigned"; readonly slot: Slot }
-    | { readonly kind: "window-full" }
-    | { readonly kind: "nothing-queued" }
-    | { readonly kind: "frozen" }
-    | { readonly kind: "fenced" }
-  >;
-  /** Stores another signed transaction for a nonce, before it is sent. */
+  ): Promise<{ readonly kind: "assigned"; readonly slot: Slot } | TakeRefusal>;
+  /**
+   * As `assign`, without a signature: takes the nonce, claims the items (ASSIGNED) and stores the slot as RESERVED, for a
+   * signer that must not be waited for inside a transaction. `addAttempt` with ORIGINAL then makes it SIGNED.
+   */
+  reserve(
+    lease: SenderLease,
+    request: {
+      readonly items: readonly RecordItem[];
+      readonly windowMax: number;
+      readonly gasLimit: bigint;
+    },
+    options?: AbortOptions,
+  ): Promise<{ readonly kind: "reserved"; readonly slot: Slot } | TakeRefusal>;
+  /**
+   * Stores another signed transaction for a nonce, before it is sent. ORIGINAL only for a RESERVED slot, which becomes
+   * SIGNED, and only once; BUMP and CANCEL for one that is SIGNED or INCLUDED; GAPFILL for a nonce below the next one
+   * that has no slot (which it makes) or a slot made by a GAPFILL before.
+   */
   addAttempt(
     lease: SenderLease,
     nonce: bigint,
@@ -147,7 +234,14 @@ export interface SubmissionStore {
     },
     options?: AbortOptions,
   ): Promise<FencedOutcome>;
-  /** Slots that are not final, lowest nonce first, with their attempts as committed. */
+  /** Nonces from `from` (included) below the sender's next one that have no slot at all, lowest first, at most `limit`. */
+  gaps(
+    sender: Sender,
+    from: bigint,
+    limit: number,
+    options?: AbortOptions,
+  ): Promise<readonly bigint[]>;
+  /** Slots that are not final (RESERVED, SIGNED, INCLUDED), lowest nonce first, with their attempts as committed. */
   liveSlots(sender: Sender, options?: AbortOptions): Promise<readonly Slot[]>;
   /** Notes that an attempt was sent. Advisory: losing it changes nothing. */
   noteSent(hash: Hex, outcome: string, options?: AbortOptions): Promise<void>;
@@ -175,13 +269,15 @@ export interface SubmissionStore {
     lease: SenderLease,
     nonce: bigint,
     final: {
-      readonly state: Exclude<SlotState, "SIGNED" | "INCLUDED">;
+      readonly state: Exclude<SlotState, "RESERVED" | "SIGNED" | "INCLUDED">;
       readonly blockNumber: bigint | null;
       readonly items: readonly FinalizedItem[];
+      /** An item that was queued again so often already is quarantined instead. */
+      readonly requeuesMax: number;
     },
     options?: AbortOptions,
   ): Promise<FencedOutcome>;
-  /** Settles a submission that the contract already holds with the same value, found before it was assigned. */
+  /** Settles a QUEUED submission that the contract already holds with the same value. */
   markAlreadyRecorded(
     lease: SenderLease,
     txId: TxId,
@@ -195,6 +291,44 @@ export interface SubmissionStore {
     reason: string,
     options?: AbortOptions,
   ): Promise<FencedOutcome>;
+  /** QUEUED to ABORTED, for a decision that is ABORT after all. @returns those that moved; others were signed, final or unknown. */
+  abortQueued(
+    lease: SenderLease,
+    txIds: readonly TxId[],
+    reason: string,
+    options?: AbortOptions,
+  ): Promise<
+    { readonly kind: "done"; readonly aborted: readonly TxId[] } | { readonly kind: "fenced" }
+  >;
+  /** A person's decision: QUARANTINED to QUEUED. Kept in the operator's log of the database. Idempotent. */
+  release(txId: TxId, by: string, reason: string, options?: AbortOptions): Promise<ReleaseOutcome>;
+  senderState(sender: Sender, options?: AbortOptions): Promise<SenderState | null>;
+  /** Stops the taking of nonces. Needs no lease: an operator, a restore and a leader that finds its history lost all may. @returns false when there is no such sender. */
+  freeze(sender: Sender, reason: string, options?: AbortOptions): Promise<boolean>;
+  /** Resumes it. Kept in the operator's log with who did it. @returns false when there is no such sender. */
+  thaw(sender: Sender, by: string, options?: AbortOptions): Promise<boolean>;
+  /**
+   * Holds the contract's own events against the submissions, and remembers what is unknown, so that nothing on the chain
+   * is ever sent again. Moves `importedThroughBlock` up to `throughBlock`, never down.
+   * @param records all events of final blocks after the block imported last, in chain order
+   */
+  importRecords(
+    lease: SenderLease,
+    records: readonly RecordedEvent[],
+    throughBlock: bigint,
+    options?: AbortOptions,
+  ): Promise<({ readonly kind: "done" } & ImportReport) | { readonly kind: "fenced" }>;
+  /** Active submissions of the sender's chain, oldest first. @param page `after` is the `next` of the page before */
+  list(
+    page: {
+      readonly states?: readonly SubmissionState[];
+      readonly after: string | null;
+      readonly limit: number;
+    },
+    options?: AbortOptions,
+  ): Promise<SubmissionsPage>;
+  detail(txId: TxId, options?: AbortOptions): Promise<SubmissionDetail | null>;
+  /** Also finds an archived one. */
   get(txId: TxId, options?: AbortOptions): Promise<Submission | null>;
   /** Finalized submissions whose etcd status has not been confirmed yet, oldest first. */
   unconfirmed(limit: number, options?: AbortOptions): Promise<readonly Submission[]>;
