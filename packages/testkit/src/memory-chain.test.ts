@@ -1,5 +1,10 @@
 import { parseClusterId, parseEvmAddress, unwrap } from "@quorate/core";
-import type { BlockRef, RecordItem, SignedTransaction } from "@quorate/ports";
+import {
+  type BlockRef,
+  type RecordItem,
+  type SignedTransaction,
+  SignerError,
+} from "@quorate/ports";
 import { expect, test } from "vitest";
 import { txIdOf, valueOf } from "./builders.ts";
 import {
@@ -158,4 +163,91 @@ test("a watcher sees new heads one after the other, reorgs included", async () =
   await watch;
   expect(heads.map((h) => h.number)).toEqual([0n, 1n, 1n]);
   expect(new Set(heads.map((h) => h.hash)).size).toBe(3);
+});
+
+test("what offers less than the base fee waits in the pool until the base fee falls", async () => {
+  const { chain, sign } = world();
+  const { raw, hash } = await sign(0n, [item("a", 1)]);
+  chain.setBaseFee(3_000_000_001n);
+  await chain.send(raw);
+  chain.mine(2);
+  expect([await chain.receipt(hash), chain.poolSize]).toEqual([null, 1]);
+  chain.setBaseFee(3_000_000_000n);
+  chain.mine();
+  expect((await chain.receipt(hash))?.blockNumber).toBe(3n);
+  expect((await chain.head()).baseFeePerGasWei).toBe(3_000_000_000n);
+  expect((await chain.suggestFees()).maxFeePerGasWei).toBe(7_000_000_000n);
+});
+
+test("a pool that was dropped takes the same bytes again", async () => {
+  const { chain, sign } = world();
+  const { raw, hash } = await sign(0n, [item("a", 1)]);
+  await chain.send(raw);
+  expect(await chain.nonceFloor(address)).toBe(1n);
+  expect([chain.dropPool(), chain.poolSize]).toEqual([1, 0]);
+  expect(await chain.nonceFloor(address)).toBe(0n);
+  chain.mine();
+  expect(await chain.receipt(hash)).toBeNull();
+  expect((await chain.send(raw)).kind).toBe("accepted");
+  chain.mine();
+  expect((await chain.receipt(hash))?.status).toBe("success");
+});
+
+test("endpoints that disagree fail only the reads that ask for agreement", async () => {
+  const { chain } = world(() => ({ disagree: true }));
+  expect(await chain.transactionCount(address, "latest")).toBe(0n);
+  await expect(chain.transactionCount(address, "latest", { agreed: true })).rejects.toMatchObject({
+    code: "RPC_DISAGREE",
+    retryable: true,
+  });
+});
+
+test("planted records are among the events, and go with their block", async () => {
+  const { chain, sign } = world();
+  chain.plant(txIdOf("p"), valueOf(9));
+  const { raw, hash } = await sign(0n, [item("p", 9), item("b", 2)]);
+  await chain.send(raw);
+  chain.mine();
+  const [first, second, ...rest] = await chain.recordedEvents(0n, 9n);
+  expect(first).toMatchObject({ value: 9n, blockNumber: 1n, logIndex: 0 });
+  // The duplicate before it has a log too.
+  expect(second).toMatchObject({ value: 2n, blockNumber: 2n, txHash: hash, logIndex: 1 });
+  expect(rest).toEqual([]);
+  chain.reorg(2);
+  expect(await chain.recordedEvents(0n, 9n)).toEqual([]);
+  expect(await chain.recordOf(txIdOf("p"), "latest")).toBeNull();
+});
+
+test("a report tells what fails instead of failing", async () => {
+  let down = false;
+  const { chain } = world(() => ({ fail: down }));
+  expect(await chain.endpointReports(address, { kind: "finalized" })).toMatchObject([
+    { problem: null, countLatest: 0n, balanceWei: 10n ** 18n },
+  ]);
+  down = true;
+  expect(await chain.endpointReports(address, { kind: "finalized" })).toMatchObject([
+    { problem: "read failed: by order", head: null, countLatest: null },
+  ]);
+});
+
+test("a signer may be remote, and fail", async () => {
+  const { chain } = world();
+  const errors = [new SignerError("TIMEOUT", "no answer"), null];
+  const signer = memoryChainSigner(address, {
+    kind: "remote",
+    fault: () => errors.shift() ?? null,
+  });
+  const transaction = {
+    chainId: chain.chainId,
+    nonce: 0n,
+    to: chain.contractAddress,
+    data: chain.encodeBatch([item("a", 1)]),
+    valueWei: 0n,
+    gasLimit: 100_000n,
+    fees: await chain.suggestFees(),
+  };
+  expect(signer.kind).toBe("remote");
+  await expect(signer.sign(transaction)).rejects.toMatchObject({ code: "TIMEOUT" });
+  const signed = await signer.sign(transaction);
+  expect(signed).toEqual(await memoryChainSigner(address).sign(transaction));
 });

@@ -1,13 +1,10 @@
 import {
   assert,
-  bytesToHex,
   type ClusterId,
   type EvmAddress,
   hash,
   LIMITS,
   parseEvmAddress,
-  parseTxId,
-  parseValue,
   type TxId,
   unwrap,
   utf8,
@@ -20,30 +17,22 @@ import {
   ChainError,
   type ChainReceipt,
   type ChainRecord,
-  type ChainSigner,
   type Clock,
+  type EndpointReport,
   type Fees,
   type FinalityMode,
   type Hex,
+  type ReadOptions,
   type RecordEvent,
+  type RecordedEvent,
   type RecordItem,
   type SendOutcome,
-  type SignedTransaction,
 } from "@quorate/ports";
+import type { ChainFault, ChainOperation } from "./memory-chain-fault.ts";
+import { decodeMemoryTransaction, hex, type MemoryTransaction } from "./memory-chain-raw.ts";
 
-export type ChainOperation = "start" | "read" | "simulate" | "send";
-
-/** What happens to one call. */
-export interface ChainFault {
-  /** It never reaches the chain: RPC_UNREACHABLE, or for `send` the outcome "unreachable". */
-  readonly fail?: boolean;
-  /** `send` only: it reaches the pool, and the caller hears "unreachable". */
-  readonly loseReply?: boolean;
-  /** `send` only: the caller hears "accepted", and the pool never gets it. */
-  readonly drop?: boolean;
-  /** Before it takes effect, in ms. */
-  readonly delayMs?: number;
-}
+export type { ChainFault, ChainOperation } from "./memory-chain-fault.ts";
+export { type MemorySignerOptions, memoryChainSigner } from "./memory-chain-raw.ts";
 
 export interface MemoryChainOptions {
   readonly clusterId: ClusterId;
@@ -57,28 +46,23 @@ export interface MemoryChainOptions {
   readonly safeDepth?: number;
 }
 
-interface PoolTransaction {
-  readonly hash: Hex;
-  readonly from: EvmAddress;
-  readonly nonce: bigint;
-  readonly gasLimit: bigint;
-  readonly valueWei: bigint;
-  readonly fees: Fees;
-  /** Null for somebody else's transaction: it takes the nonce and records nothing. */
-  readonly items: readonly RecordItem[] | null;
-}
-
 interface Block extends BlockRef {
-  readonly transactions: readonly (PoolTransaction & { readonly costWei: bigint })[];
+  readonly transactions: readonly (MemoryTransaction & { readonly costWei: bigint })[];
+  readonly recorded: readonly RecordedEvent[];
 }
 
 const GWEI = 1_000_000_000n;
-const BASE_FEE_WEI = GWEI;
+const NO_REPORT: EndpointReport = {
+  endpoint: "memory",
+  problem: null,
+  latencyMs: null,
+  head: null,
+  finalized: null,
+  countLatest: null,
+  countPending: null,
+  balanceWei: null,
+};
 const CONTRACT = unwrap(parseEvmAddress(`0x${"c0".repeat(20)}`));
-
-function hex(bytes: Uint8Array): Hex {
-  return `0x${bytesToHex(bytes)}`;
-}
 
 // What a transaction costs before it does anything.
 const INTRINSIC_GAS = 21_000n;
@@ -104,12 +88,13 @@ export class MemoryChain implements Chain {
   readonly #options: MemoryChainOptions;
   readonly #clock: Clock;
   readonly #blocks: Block[] = [];
-  readonly #pool = new Map<string, PoolTransaction>();
+  readonly #pool = new Map<string, MemoryTransaction>();
   readonly #receipts = new Map<Hex, ChainReceipt>();
   readonly #records = new Map<Hex, ChainRecord>();
   readonly #balances = new Map<EvmAddress, bigint>();
   readonly #watchers = new Set<() => void>();
   #branch = 0;
+  #baseFeeWei = GWEI;
   #stopped = false;
 
   constructor(options: MemoryChainOptions, dependencies: { readonly clock: Clock }) {
@@ -134,10 +119,25 @@ export class MemoryChain implements Chain {
     this.#balances.set(address, (this.#balances.get(address) ?? 0n) + wei);
   }
 
+  /** What a gas costs from the next block on. What offers less waits in the pool. */
+  setBaseFee(wei: bigint): void {
+    this.#baseFeeWei = wei;
+  }
+
+  /** The pool forgets what it holds, as every node's does in time. @returns how much that was */
+  dropPool(): number {
+    const size = this.#pool.size;
+    this.#pool.clear();
+    return size;
+  }
+
   /** Records a value as some other sender would, in a block of its own. */
   plant(txId: TxId, value: Value): void {
-    this.#records.set(this.keyOf(txId), { value, blockNumber: this.tip.number + 1n });
-    this.#addBlock([]);
+    const key = this.keyOf(txId);
+    const blockNumber = this.tip.number + 1n;
+    const txHash = hex(hash(utf8(`planted/${key}/${blockNumber}`)));
+    this.#records.set(key, { value, blockNumber });
+    this.#addBlock([], [{ key, value, blockNumber, txHash, logIndex: 0 }]);
   }
 
   /** Somebody else uses the account's key: its next nonce is taken in a block of its own. */
@@ -196,8 +196,12 @@ export class MemoryChain implements Chain {
     return this.tip;
   }
 
-  async finalizedHead(mode: FinalityMode, options: AbortOptions = {}): Promise<BlockRef | null> {
+  async finalizedHead(mode: FinalityMode, options: ReadOptions = {}): Promise<BlockRef | null> {
     await this.#call("read", options);
+    return this.#finalized(mode);
+  }
+
+  #finalized(mode: FinalityMode): BlockRef | null {
     const { finalizedDepth = 64, safeDepth = 32 } = this.#options;
     const depth =
       mode.kind === "confirmations"
@@ -216,13 +220,16 @@ export class MemoryChain implements Chain {
   async transactionCount(
     address: EvmAddress,
     at: "latest" | "pending" | bigint,
-    options: AbortOptions = {},
+    options: ReadOptions = {},
   ): Promise<bigint> {
     await this.#call("read", options);
-    if (typeof at === "bigint") return this.#countAt(address, at);
-    let count = this.#countAt(address, this.tip.number);
-    if (at === "pending") while (this.#pool.has(`${address}/${count}`)) count++;
-    return count;
+    if (at === "pending") return this.#countPending(address);
+    return this.#countAt(address, at === "latest" ? this.tip.number : at);
+  }
+
+  async nonceFloor(address: EvmAddress, options: AbortOptions = {}): Promise<bigint> {
+    await this.#call("read", options);
+    return this.#countPending(address);
   }
 
   async balanceWei(address: EvmAddress, options: AbortOptions = {}): Promise<bigint> {
@@ -230,7 +237,7 @@ export class MemoryChain implements Chain {
     return this.#balances.get(address) ?? 0n;
   }
 
-  async receipt(hashOf: Hex, options: AbortOptions = {}): Promise<ChainReceipt | null> {
+  async receipt(hashOf: Hex, options: ReadOptions = {}): Promise<ChainReceipt | null> {
     await this.#call("read", options);
     return this.#receipts.get(hashOf) ?? null;
   }
@@ -238,16 +245,60 @@ export class MemoryChain implements Chain {
   async recordOf(
     txId: TxId,
     at: "latest" | bigint,
-    options: AbortOptions = {},
+    options: ReadOptions = {},
   ): Promise<ChainRecord | null> {
     await this.#call("read", options);
-    const record = this.#records.get(this.keyOf(txId)) ?? null;
-    return record !== null && at !== "latest" && record.blockNumber > at ? null : record;
+    return this.#recordAt(txId, at);
+  }
+
+  async recordsOf(
+    txIds: readonly TxId[],
+    at: "latest" | bigint,
+    options: ReadOptions = {},
+  ): Promise<readonly (ChainRecord | null)[]> {
+    assert(txIds.length <= LIMITS.chainBatchMax, "a batch is bounded");
+    await this.#call("read", options);
+    return txIds.map((txId) => this.#recordAt(txId, at));
+  }
+
+  async recordedEvents(
+    fromBlock: bigint,
+    toBlock: bigint,
+    options: ReadOptions = {},
+  ): Promise<readonly RecordedEvent[]> {
+    await this.#call("read", options);
+    return this.#blocks
+      .filter(({ number }) => number >= fromBlock && number <= toBlock)
+      .flatMap(({ recorded }) => recorded);
+  }
+
+  async endpointReports(
+    address: EvmAddress,
+    mode: FinalityMode,
+    options: AbortOptions = {},
+  ): Promise<readonly EndpointReport[]> {
+    try {
+      await this.#call("read", options);
+    } catch (error) {
+      if (!(error instanceof ChainError)) throw error;
+      return [{ ...NO_REPORT, problem: error.message }];
+    }
+    return [
+      {
+        ...NO_REPORT,
+        latencyMs: 0,
+        head: this.tip,
+        finalized: this.#finalized(mode),
+        countLatest: this.#countAt(address, this.tip.number),
+        countPending: this.#countPending(address),
+        balanceWei: this.#balances.get(address) ?? 0n,
+      },
+    ];
   }
 
   async suggestFees(options: AbortOptions = {}): Promise<Fees> {
     await this.#call("read", options);
-    return { maxFeePerGasWei: 2n * BASE_FEE_WEI + GWEI, maxPriorityFeePerGasWei: GWEI };
+    return { maxFeePerGasWei: 2n * this.#baseFeeWei + GWEI, maxPriorityFeePerGasWei: GWEI };
   }
 
   encodeBatch(items: readonly RecordItem[]): Hex {
@@ -272,7 +323,7 @@ export class MemoryChain implements Chain {
     if (delayMs !== undefined) await this.#clock.sleep(delayMs, options);
     const unreachable = { kind: "unreachable", detail: this.#whyUnreachable() } as const;
     if (fail === true || this.#stopped) return unreachable;
-    const transaction = decodeRaw(raw);
+    const transaction = decodeMemoryTransaction(raw, this.contractAddress);
     await this.#options.onSend?.(raw);
     this.sent.push(transaction.hash);
     if (drop === true) return { kind: "accepted", detail: "" };
@@ -304,7 +355,7 @@ export class MemoryChain implements Chain {
     }
   }
 
-  #accept(transaction: PoolTransaction): SendOutcome {
+  #accept(transaction: MemoryTransaction): SendOutcome {
     const { from, nonce, fees } = transaction;
     const answer = (kind: SendOutcome["kind"]): SendOutcome => ({ kind, detail: kind });
     if (transaction.gasLimit < INTRINSIC_GAS) return answer("rejected");
@@ -329,18 +380,23 @@ export class MemoryChain implements Chain {
   }
 
   /** What the pool has for the next block: each sender's nonces without a gap. */
-  #ready(): readonly PoolTransaction[] {
-    const ready: PoolTransaction[] = [];
+  #ready(): readonly MemoryTransaction[] {
+    const ready: MemoryTransaction[] = [];
     for (const from of new Set([...this.#pool.values()].map((t) => t.from)))
       for (let nonce = this.#countAt(from, this.tip.number); ; nonce++) {
         const transaction = this.#pool.get(`${from}/${nonce}`);
-        if (transaction === undefined || transaction.fees.maxFeePerGasWei < BASE_FEE_WEI) break;
+        if (transaction === undefined || transaction.fees.maxFeePerGasWei < this.#baseFeeWei) break;
         ready.push(transaction);
       }
     return ready;
   }
 
-  #addBlock(transactions: readonly PoolTransaction[]): void {
+  #addBlock(
+    transactions: readonly MemoryTransaction[],
+    planted: readonly RecordedEvent[] = [],
+  ): void {
+    const recorded = [...planted];
+    let logs = recorded.length;
     const parent = this.#blocks.at(-1);
     const number = BigInt(this.#blocks.length);
     const blockHash = hex(hash(utf8(`${this.#branch}/${number}/${parent?.hash ?? ""}`)));
@@ -349,10 +405,15 @@ export class MemoryChain implements Chain {
       const gas = gasOf(transaction.items);
       const enough = gas <= transaction.gasLimit;
       const gasUsed = enough ? gas : transaction.gasLimit;
-      const costWei = gasUsed * BASE_FEE_WEI;
+      const costWei = gasUsed * this.#baseFeeWei;
       this.fund(transaction.from, -costWei);
       const items = enough ? (transaction.items ?? []) : [];
       const events = items.map((item) => this.#record(item, number));
+      for (const { kind, key, value } of events) {
+        const logIndex = logs++;
+        if (kind === "recorded")
+          recorded.push({ key, value, blockNumber: number, txHash: transaction.hash, logIndex });
+      }
       this.#receipts.set(transaction.hash, {
         hash: transaction.hash,
         status: enough ? "success" : "reverted",
@@ -367,8 +428,9 @@ export class MemoryChain implements Chain {
       number,
       hash: blockHash,
       timestampSeconds: BigInt(Math.floor(this.#clock.nowMs() / 1_000)),
-      baseFeePerGasWei: BASE_FEE_WEI,
+      baseFeePerGasWei: this.#baseFeeWei,
       transactions: done,
+      recorded,
     });
   }
 
@@ -379,6 +441,17 @@ export class MemoryChain implements Chain {
       return { kind: "duplicate", key, value: before.value, same: before.value === value };
     this.#records.set(key, { value, blockNumber });
     return { kind: "recorded", key, value };
+  }
+
+  #recordAt(txId: TxId, at: "latest" | bigint): ChainRecord | null {
+    const record = this.#records.get(this.keyOf(txId)) ?? null;
+    return record !== null && at !== "latest" && record.blockNumber > at ? null : record;
+  }
+
+  #countPending(address: EvmAddress): bigint {
+    let count = this.#countAt(address, this.tip.number);
+    while (this.#pool.has(`${address}/${count}`)) count++;
+    return count;
   }
 
   #countAt(address: EvmAddress, number: bigint): bigint {
@@ -394,9 +467,12 @@ export class MemoryChain implements Chain {
     for (const watcher of this.#watchers) watcher();
   }
 
-  async #call(operation: Exclude<ChainOperation, "send">, { signal }: AbortOptions): Promise<void> {
+  async #call(
+    operation: Exclude<ChainOperation, "send">,
+    { signal, agreed }: ReadOptions,
+  ): Promise<void> {
     signal?.throwIfAborted();
-    const { fail, delayMs } = this.#options.fault?.(operation) ?? {};
+    const { fail, disagree, delayMs } = this.#options.fault?.(operation) ?? {};
     if (delayMs !== undefined) await this.#clock.sleep(delayMs, { signal });
     else await Promise.resolve();
     signal?.throwIfAborted();
@@ -404,50 +480,11 @@ export class MemoryChain implements Chain {
       const message = `${operation} failed: ${this.#whyUnreachable()}`;
       throw new ChainError("RPC_UNREACHABLE", message, { retryable: true });
     }
+    if (agreed === true && disagree === true)
+      throw new ChainError("RPC_DISAGREE", `${operation} failed: by order`, { retryable: true });
   }
 
   #whyUnreachable(): string {
     return this.#stopped ? "the chain client was stopped" : "by order";
   }
-}
-
-/** Makes raw transactions for a `MemoryChain`, the same for the same input. */
-export function memoryChainSigner(address: EvmAddress): ChainSigner {
-  return {
-    address,
-    sign: async (transaction): Promise<SignedTransaction> => {
-      const text = JSON.stringify({ ...transaction, from: address }, (_key, v: unknown) =>
-        typeof v === "bigint" ? v.toString() : v,
-      );
-      const raw = utf8(text);
-      return { raw, hash: hex(hash(raw)) };
-    },
-  };
-}
-
-function decodeRaw(raw: Uint8Array): PoolTransaction {
-  const body: unknown = JSON.parse(new TextDecoder().decode(raw));
-  const field = (of: unknown, name: string): unknown =>
-    typeof of === "object" && of !== null ? Reflect.get(of, name) : undefined;
-  const wei = (of: unknown, name: string): bigint => BigInt(String(field(of, name)));
-  const fees = field(body, "fees");
-  const data = String(field(body, "data"));
-  const list: unknown = JSON.parse(Buffer.from(data.slice(2), "hex").toString("utf8"));
-  assert(Array.isArray(list), "the data is an encoded batch");
-  return {
-    hash: hex(hash(raw)),
-    from: unwrap(parseEvmAddress(field(body, "from"))),
-    nonce: wei(body, "nonce"),
-    gasLimit: wei(body, "gasLimit"),
-    valueWei: wei(body, "valueWei"),
-    fees: {
-      maxFeePerGasWei: wei(fees, "maxFeePerGasWei"),
-      maxPriorityFeePerGasWei: wei(fees, "maxPriorityFeePerGasWei"),
-    },
-    items: list.map((item: unknown): RecordItem => {
-      assert(Array.isArray(item), "an item is a pair");
-      const pair: readonly unknown[] = item;
-      return { txId: unwrap(parseTxId(pair[0])), value: unwrap(parseValue(pair[1])) };
-    }),
-  };
 }

@@ -100,6 +100,8 @@ export function chainContract(name: string, makeWorld: () => Promise<ChainWorld>
     sendLaws(current);
     gasLaws(current);
     blockLaws(current);
+    manyReadsLaws(current);
+    transferLaws(current);
     watchLaws(current);
     lifeLaws(current);
   });
@@ -387,6 +389,170 @@ function gasLaws(current: () => Steps): void {
   });
 }
 
+function manyReadsLaws(current: () => Steps): void {
+  test("many records are read in one call as each is by itself, in the order asked for", async () => {
+    const steps = current();
+    const { chain } = steps.world;
+    const first = await steps.record(item("many-a", 0n), item("many-b", 2n));
+    const second = await steps.record(item("many-c", 3n));
+    const ids = ["many-c", "many-none", "many-a", "many-b", "many-c"].map(
+      (id) => item(id, 0n).txId,
+    );
+    const early = { value: 0n, blockNumber: first.blockNumber };
+    const late = { value: 3n, blockNumber: second.blockNumber };
+    const middle = { value: 2n, blockNumber: first.blockNumber };
+    for (const agreed of [false, true]) {
+      expect(await chain.recordsOf(ids, "latest", { agreed })).toEqual([
+        late,
+        null,
+        early,
+        middle,
+        late,
+      ]);
+      expect(await chain.recordsOf(ids, first.blockNumber, { agreed })).toEqual([
+        null,
+        null,
+        early,
+        middle,
+        null,
+      ]);
+    }
+    expect(await chain.recordsOf(ids, 0n)).toEqual([null, null, null, null, null]);
+    expect(await chain.recordsOf([], "latest")).toEqual([]);
+  });
+
+  test("as many records as a batch holds are read at once, and more are refused", async () => {
+    const { chain } = current().world;
+    const ids = items(LIMITS.chainBatchMax + 1).map(({ txId }) => txId);
+    const some = ids.slice(0, LIMITS.chainBatchMax);
+    expect(await chain.recordsOf(some, "latest")).toEqual(some.map(() => null));
+    await expect(async () => await chain.recordsOf(ids, "latest")).rejects.toThrow();
+  });
+
+  test("the events of a range are each record once, in chain order, without duplicates and reverts", async () => {
+    const steps = current();
+    const { chain, mine } = steps.world;
+    const from = (await chain.head()).number + 1n;
+    const one = await steps.record(item("ev-a", 1n), item("ev-b", 2n));
+    await mine(3);
+    const two = await steps.record(item("ev-a", 9n), item("ev-c", 3n));
+    const { number: to } = await chain.head();
+    for (const agreed of [false, true]) {
+      const events = await chain.recordedEvents(from, to, { agreed });
+      expect(events.map(({ key, value, txHash }) => [key, value, txHash])).toEqual([
+        [chain.keyOf(item("ev-a", 0n).txId), 1n, one.hash],
+        [chain.keyOf(item("ev-b", 0n).txId), 2n, one.hash],
+        [chain.keyOf(item("ev-c", 0n).txId), 3n, two.hash],
+      ]);
+      expect(events.map(({ logIndex }) => logIndex)).toEqual([0, 1, 1]);
+      expect(events.map(({ blockNumber }) => blockNumber)).toEqual([
+        one.blockNumber,
+        one.blockNumber,
+        two.blockNumber,
+      ]);
+    }
+    expect(await chain.recordedEvents(one.blockNumber + 1n, to)).toHaveLength(1);
+    expect(await chain.recordedEvents(from, one.blockNumber)).toHaveLength(2);
+    expect(await chain.recordedEvents(to + 1n, to)).toEqual([]);
+  });
+
+  test("no nonce below the floor is free: it counts what is mined and what waits", async () => {
+    const steps = current();
+    const { chain, mine, signer } = steps.world;
+    const before = await steps.latestCount();
+    expect(await chain.nonceFloor(signer.address)).toBe(before);
+    const { raw } = await steps.sign([item("floor", 1n)]);
+    await chain.send(raw);
+    expect(await chain.nonceFloor(signer.address)).toBe(before + 1n);
+    await mine(1);
+    expect(await chain.nonceFloor(signer.address)).toBe(before + 1n);
+    expect(await chain.nonceFloor(NOBODY)).toBe(0n);
+  });
+
+  test("agreed reads say what plain reads say when nobody lies, absence included", async () => {
+    const steps = current();
+    const { chain, mine, signer } = steps.world;
+    const { hash, blockNumber } = await steps.record(item("agreed", 5n));
+    await mine(2);
+    const agreed = { agreed: true };
+    const { txId } = item("agreed", 0n);
+    expect(await chain.receipt(hash, agreed)).toEqual(await chain.receipt(hash));
+    expect(await chain.receipt(UNKNOWN_HASH, agreed)).toBeNull();
+    expect(await chain.recordOf(txId, "latest", agreed)).toEqual({ value: 5n, blockNumber });
+    expect(await chain.recordOf(txId, blockNumber - 1n, agreed)).toBeNull();
+    for (const at of ["latest", "pending", blockNumber - 1n] as const)
+      expect(await chain.transactionCount(signer.address, at, agreed)).toBe(
+        await chain.transactionCount(signer.address, at),
+      );
+    const two = { kind: "confirmations", blocks: 2 } as const;
+    expect(await chain.finalizedHead(two, agreed)).toEqual(await chain.finalizedHead(two));
+    const beyond = { ...two, blocks: Number((await chain.head()).number) + 1 };
+    expect(await chain.finalizedHead(beyond, agreed)).toBeNull();
+  });
+
+  test("every endpoint reports its head, its final block and the account, and hides nothing", async () => {
+    const steps = current();
+    const { chain, mine, signer } = steps.world;
+    await mine(2);
+    const { raw } = await steps.sign([item("reported", 1n)]);
+    await chain.send(raw);
+    const mode = { kind: "confirmations", blocks: 1 } as const;
+    const reports = await chain.endpointReports(signer.address, mode);
+    expect(reports.length).toBeGreaterThan(0);
+    const latest = await steps.latestCount();
+    for (const report of reports) {
+      expect(report).toMatchObject({
+        problem: null,
+        head: await chain.head(),
+        finalized: await chain.finalizedHead(mode),
+        countLatest: latest,
+        countPending: latest + 1n,
+        balanceWei: await chain.balanceWei(signer.address),
+      });
+      expect(report.endpoint).not.toBe("");
+      expect(report.latencyMs).toBeGreaterThanOrEqual(0);
+    }
+  });
+}
+
+function transferLaws(current: () => Steps): void {
+  test("a transfer of nothing to oneself takes a nonce and records nothing", async () => {
+    const steps = current();
+    const { chain, mine, signer } = steps.world;
+    const from = (await chain.head()).number + 1n;
+    const nonce = await steps.latestCount();
+    const gap = await steps.sign([item("instead", 1n)], {
+      nonce,
+      to: signer.address,
+      data: "0x",
+      gasLimit: 21_000n,
+    });
+    const behind = await steps.sign([item("behind", 2n)], { nonce: nonce + 1n });
+    expect(await steps.sendKind(behind.raw)).toBe("accepted");
+    expect(await steps.sendKind(gap.raw)).toBe("accepted");
+    await mine(1);
+    expect(await steps.receiptOf(gap.hash)).toMatchObject({
+      status: "success",
+      gasUsed: 21_000n,
+      events: [],
+    });
+    expect((await steps.receiptOf(behind.hash)).events).toMatchObject([{ kind: "recorded" }]);
+    expect(await steps.latestCount()).toBe(nonce + 2n);
+    const { number } = await chain.head();
+    expect(await chain.recordedEvents(from, number)).toHaveLength(1);
+  });
+
+  test("a call that is not the contract's records nothing, though it carries a batch", async () => {
+    const steps = current();
+    const { chain, mine, signer } = steps.world;
+    const { hash, raw } = await steps.sign([item("elsewhere", 1n)], { to: signer.address });
+    expect(await steps.sendKind(raw)).toBe("accepted");
+    await mine(1);
+    expect((await steps.receiptOf(hash)).events).toEqual([]);
+    expect(await chain.recordOf(item("elsewhere", 1n).txId, "latest")).toBeNull();
+  });
+}
+
 function blockLaws(current: () => Steps): void {
   test("the head moves on by one with each block, and every block is read by its height", async () => {
     const { chain, mine } = current().world;
@@ -500,6 +666,11 @@ function lifeLaws(current: () => Steps): void {
       () => chain.balanceWei(signer.address, options),
       () => chain.receipt(UNKNOWN_HASH, options),
       () => chain.recordOf(txId, "latest", options),
+      () => chain.recordOf(txId, "latest", { ...options, agreed: true }),
+      () => chain.recordsOf([txId], "latest", options),
+      () => chain.recordedEvents(0n, 1n, options),
+      () => chain.nonceFloor(signer.address, options),
+      () => chain.endpointReports(signer.address, { kind: "confirmations", blocks: 0 }, options),
       () => chain.suggestFees(options),
       () => chain.simulateBatch(signer.address, [item("aborted", 1n)], options),
       () => chain.send(raw, options),
