@@ -6,6 +6,12 @@ export {
   submitterMetrics,
 } from "./catalogue.ts";
 export { DeadlineMonitor, type DeadlineOptions } from "./deadline-monitor.ts";
+export {
+  FAULT_OPERATIONS,
+  FAULT_POINTS,
+  type SubmitterPorts,
+  withFaultPoints,
+} from "./faulty-ports.ts";
 export type { Observer } from "./membership.ts";
 export { Projector, type ProjectorDependencies } from "./projector.ts";
 export {

@@ -35,7 +35,7 @@ export {
 } from "./chain.ts";
 export type { Clock } from "./clock.ts";
 export { StoreError } from "./errors.ts";
-export { type FaultPoint, noFault } from "./fault-point.ts";
+export { FaultLoss, type FaultPoint, noFault } from "./fault-point.ts";
 export type {
   Gossip,
   GossipEnvelope,

@@ -3,8 +3,8 @@ import { hostname } from "node:os";
 import { createEvmChain, createLocalSigner, loadKeyFile } from "@quorate/chain-evm";
 import { LIMITS, parseTxId } from "@quorate/core";
 import { createEd25519 } from "@quorate/crypto-sodium";
-import { SubmitterService } from "@quorate/engine";
-import { type AbortOptions, type Lifecycle, StoreError } from "@quorate/ports";
+import { type SubmitterPorts, SubmitterService, withFaultPoints } from "@quorate/engine";
+import { type AbortOptions, type Lifecycle, noFault, StoreError } from "@quorate/ports";
 import { faultPointFrom, pathBeside, type SubmitterSettings } from "@quorate/settings";
 import { createEtcdTallyStore } from "@quorate/store-etcd";
 import {
@@ -31,11 +31,17 @@ export interface SubmitterApp extends Lifecycle {
   flush(): Promise<void>;
 }
 
+export interface ComposeOptions {
+  /** For tests of tests: a submitter whose ports are spoilt on purpose. */
+  readonly wrap?: (ports: SubmitterPorts) => SubmitterPorts;
+}
+
 /** Puts a submitter together. Nothing is opened before `start`. @throws KeyError */
 export async function composeSubmitter(
   settings: SubmitterSettings,
   file: string | null,
   version: string,
+  { wrap = (ports) => ports }: ComposeOptions = {},
 ): Promise<SubmitterApp> {
   const { clusterId, log, api, chain: chainSettings } = settings;
   const clock = systemClock();
@@ -70,6 +76,9 @@ export async function composeSubmitter(
     },
     { clock, logger },
   );
+  const fault = faultPointFrom(process.env);
+  const real = { store, submissions, chain, signer };
+  const ports = wrap(fault === noFault ? real : withFaultPoints(real, fault));
   const fatal = Promise.withResolvers<unknown>();
   const { batchWindowMs, ...sender } = settings.sender;
   const service = new SubmitterService(
@@ -81,17 +90,14 @@ export async function composeSubmitter(
       batchWindowMs,
     },
     {
-      store,
+      ...ports,
       election: store,
-      submissions,
       audit: createAuditLog(pool),
-      chain,
-      signer,
       ed25519: createEd25519(),
       clock,
       logger,
       metrics,
-      fault: faultPointFrom(process.env),
+      fault,
       onFatal: (error) => fatal.resolve(error),
     },
   );
