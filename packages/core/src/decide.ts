@@ -3,6 +3,7 @@ import type { NodeId, PeerId, TxId, Value } from "./ids.ts";
 import { LIMITS } from "./limits.ts";
 import type { ProtocolConfig } from "./protocol-config.ts";
 import { assert, unwrap } from "./result.ts";
+import { isArchived } from "./retention.ts";
 import { judgeSilence } from "./silence.ts";
 import {
   type AbortReason,
@@ -63,6 +64,8 @@ export type VoteOutcome =
         | "BANNED"
         | "WRONG_EPOCH"
         | "UNKNOWN_TRUSTEE"
+        /** The transaction was decided long ago and its votes are archived: nothing about it changes any more. */
+        | "ARCHIVED"
         /** In the place of this trustee's vote the tally holds what the trustee did not sign. */
         | "RECORD_FORGED";
     };
@@ -101,6 +104,11 @@ export function decide(snapshot: TxSnapshot, input: DecideInput, context: Decide
     snapshot.record === null || snapshot.record.epoch === set.epoch,
     "the set is the transaction's",
   );
+  if (isArchived(snapshot)) {
+    // Without its votes nothing can be judged: a late vote would look like the first, and all others silent.
+    const outcomes = input.votes.map(() => ({ kind: "REFUSED", code: "ARCHIVED" }) as const);
+    return { outcomes, writes: null, outage: false, more: false };
+  }
   const draft: Draft = {
     txId: snapshot.txId,
     // Only a forger can have put a vote under another name into the store; it counts for nothing.

@@ -47,6 +47,8 @@ export {
   verifyEvidenceFile,
 } from "./evidence-file.ts";
 export { type EvidenceFile, trusteeSetFingerprint } from "./evidence-file-shape.ts";
+export { bumpFees, type FeeOffer, highestOffer } from "./fees.ts";
+export { HISTORY_REASON, mayThawItself, RESTORED_REASON } from "./freeze-reason.ts";
 export {
   type ClusterId,
   type Epoch,

@@ -36,6 +36,7 @@ export const REFUSAL_REASONS = [
   // Refused by the rules, against what is recorded.
   "equivocation",
   "record_forged",
+  "archived",
   // Refused to a local caller.
   "already_voted",
   "not_a_trustee",

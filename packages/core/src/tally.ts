@@ -43,10 +43,19 @@ export interface TxSnapshot {
   readonly votes: ReadonlyMap<NodeId, SignedVote>;
   /** Violations recorded in this transaction. */
   readonly violations: ReadonlyMap<NodeId, ReadonlySet<ViolationType>>;
+  /** The write-once decision; it stays when all else is purged, so that the id is never open again. */
+  readonly decision: FinalDecision | null;
 }
 
 export function emptySnapshot(txId: TxId): TxSnapshot {
-  return { txId, status: null, record: null, votes: new Map(), violations: new Map() };
+  return {
+    txId,
+    status: null,
+    record: null,
+    votes: new Map(),
+    violations: new Map(),
+    decision: null,
+  };
 }
 
 export interface Violation {

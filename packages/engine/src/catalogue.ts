@@ -118,6 +118,10 @@ export interface SubmitterMetrics {
   readonly attempts: Counter<"kind">;
   readonly sends: Counter<"outcome">;
   readonly leader: Gauge;
+  readonly frozen: Gauge;
+  readonly headOfLineAge: Gauge;
+  readonly feeCapReached: Gauge;
+  readonly differences: Gauge;
   readonly queue: Gauge<"state">;
   readonly projectorRevision: Gauge;
   readonly projectorLag: Gauge;
@@ -144,7 +148,9 @@ export function submitterMetrics(factory: MetricsFactory): SubmitterMetrics {
       name: "submission_claims_total",
       help: "Decided transactions looked at by the submitter, by outcome.",
       labels: ["outcome"],
-      initial: ["claim", "unbacked", "dissent", "conflict"].map((outcome) => ({ outcome })),
+      initial: ["claim", "unbacked", "dissent", "conflict", "archived"].map((outcome) => ({
+        outcome,
+      })),
     }),
     attempts: factory.counter({
       name: "submission_attempts_total",
@@ -159,6 +165,22 @@ export function submitterMetrics(factory: MetricsFactory): SubmitterMetrics {
       initial: [{ outcome: "accepted" }, { outcome: "already-known" }],
     }),
     leader: factory.gauge({ name: "submitter_leader", help: "1 while this process leads." }),
+    frozen: factory.gauge({
+      name: "submitter_frozen",
+      help: "1 while the sender is frozen: nothing new is signed until its history is checked or a person thaws it.",
+    }),
+    headOfLineAge: factory.gauge({
+      name: "submitter_head_of_line_seconds",
+      help: "How long the lowest unmined nonce has been waiting, as this process saw it; 0 when none waits.",
+    }),
+    feeCapReached: factory.gauge({
+      name: "submitter_fee_cap_reached",
+      help: "1 while a transaction waits that can't be replaced without going over the fee cap: a person must decide.",
+    }),
+    differences: factory.gauge({
+      name: "submitter_history_differences",
+      help: "Records on the chain that the database did not know when it was last held against it.",
+    }),
     queue: factory.gauge({
       name: "submissions",
       help: "Submissions by state.",

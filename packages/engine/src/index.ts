@@ -12,6 +12,7 @@ export {
   type SubmitterPorts,
   withFaultPoints,
 } from "./faulty-ports.ts";
+export { FencedError } from "./fenced-error.ts";
 export type { Observer } from "./membership.ts";
 export { Projector, type ProjectorDependencies } from "./projector.ts";
 export {
@@ -24,7 +25,7 @@ export type { Refusal } from "./refusal.ts";
 export { rendezvousRank } from "./rendezvous.ts";
 export { ReputationKeeper, type ReputationKeeperDependencies } from "./reputation-keeper.ts";
 export { type ClaimsOptions, SubmissionClaims } from "./submission-claims.ts";
-export { FencedError, type SenderOptions, SubmissionSender } from "./submission-sender.ts";
+export { type SenderOptions, SubmissionSender } from "./submission-sender.ts";
 export {
   type SubmitterDependencies,
   type SubmitterOptions,

@@ -28,6 +28,7 @@ const BY_RULES: Readonly<Record<RefusedByRules, RefusalReason>> = {
   WRONG_EPOCH: "wrong_epoch",
   UNKNOWN_TRUSTEE: "unknown_trustee",
   RECORD_FORGED: "record_forged",
+  ARCHIVED: "archived",
   EQUIVOCATION: "equivocation",
 };
 

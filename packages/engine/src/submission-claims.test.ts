@@ -37,6 +37,7 @@ const SETTLE_MS = 500;
 let world: World;
 let submissions: MemorySubmissionStore;
 let chain: MemoryChain;
+let lease: SenderLease;
 let storeFault: (operation: string, when: "before" | "after") => void;
 const stops: AbortController[] = [];
 
@@ -62,7 +63,7 @@ beforeEach(async () => {
     },
   });
   chain = new MemoryChain({ clusterId: world.cluster.set.clusterId }, { clock: world.clock });
-  await submissions.becomeLeader({ chainId: chain.chainId, address }, 0n);
+  lease = await submissions.becomeLeader({ chainId: chain.chainId, address }, 0n);
 });
 
 afterEach(async () => {
@@ -94,7 +95,7 @@ async function start(): Promise<Process> {
       view,
       submissions,
       chain,
-      sender: { chainId: chain.chainId, address },
+      lease,
       clock: world.clock,
       logger,
       metrics: submitterMetrics(metrics),

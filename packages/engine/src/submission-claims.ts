@@ -16,13 +16,15 @@ import type {
   ClusterConfig,
   Logger,
   NewSubmission,
-  Sender,
+  SenderLease,
+  Submission,
   SubmissionStore,
   TallyStore,
   TxCommit,
   VersionedSnapshot,
 } from "@quorate/ports";
 import type { SubmitterMetrics } from "./catalogue.ts";
+import { FencedError } from "./fenced-error.ts";
 import type { TallyView } from "./tally-view.ts";
 
 export interface ClaimsOptions {
@@ -40,7 +42,7 @@ export interface ClaimsDependencies {
   readonly view: TallyView;
   readonly submissions: SubmissionStore;
   readonly chain: Pick<Chain, "keyOf">;
-  readonly sender: Sender;
+  readonly lease: SenderLease;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: SubmitterMetrics;
@@ -65,6 +67,8 @@ export class SubmissionClaims {
   /** SUBMITTED by an earlier run or another process: to be verified and queued. */
   readonly #recover = new Set<TxId>();
   readonly #queued = new Set<TxId>();
+  /** ABORTED_BYZANTINE in etcd: should one be queued all the same, it must not be sent (I3). */
+  readonly #aborted = new Set<TxId>();
   #wake: (() => void) | null = null;
   /** Something came while nobody was waiting for it. */
   #news = false;
@@ -95,6 +99,7 @@ export class SubmissionClaims {
     if (status !== "THRESHOLD_REACHED") {
       this.#due.delete(txId);
       if (status === "CONFIRMED") this.#queued.delete(txId);
+      if (status === "ABORTED_BYZANTINE") this.#aborted.add(txId);
       return;
     }
     const now = clock.monotonicMs();
@@ -112,11 +117,13 @@ export class SubmissionClaims {
       try {
         this.#news = false;
         await this.#recoverOnce(options);
+        await this.#abortOnce(options);
         const waitMs = await this.#claimOnce(options);
         failures = 0;
         await this.#idle(waitMs, options);
       } catch (error) {
         if (options.signal.aborted) return;
+        if (error instanceof FencedError) throw error;
         logger.warn("claiming failed, it is tried again", { error });
         // An abort ends the wait early, and then the loop.
         await clock
@@ -222,6 +229,23 @@ export class SubmissionClaims {
     }
   }
 
+  /** Takes back from the queue what etcd has aborted: it can only be there when etcd was restored to before the claim. */
+  async #abortOnce(options: { readonly signal: AbortSignal }): Promise<void> {
+    const { submissions, lease, logger } = this.#deps;
+    while (this.#aborted.size > 0) {
+      const some = [...this.#aborted].slice(0, this.#options.batchMax);
+      const reason = "etcd holds the decision ABORT";
+      const outcome = await submissions.abortQueued(lease, some, reason, options);
+      if (outcome.kind === "fenced") throw new FencedError();
+      for (const txId of some) this.#aborted.delete(txId);
+      if (outcome.aborted.length > 0)
+        logger.error("a queued result was aborted in etcd and is not sent", {
+          txIds: outcome.aborted.slice(0, 20),
+          count: outcome.aborted.length,
+        });
+    }
+  }
+
   /** A late dissenter can't take back a claim, but t valid votes must stand behind the value all the same. */
   async #queueStanding(
     base: VersionedSnapshot,
@@ -258,7 +282,7 @@ export class SubmissionClaims {
     options: { readonly signal: AbortSignal },
   ): Promise<void> {
     if (claimed.length === 0) return;
-    const { submissions, sender, chain, logger } = this.#deps;
+    const { submissions, lease, chain, logger, metrics } = this.#deps;
     const rows: NewSubmission[] = claimed.map(({ txId, value, revision, epoch }) => ({
       txId,
       key: chain.keyOf(txId),
@@ -266,7 +290,8 @@ export class SubmissionClaims {
       epoch,
       decisionRevision: revision,
     }));
-    const outcomes = await submissions.enqueue(rows, sender, options);
+    const outcomes = await submissions.enqueue(rows, lease, options);
+    const finalBefore: Submission[] = [];
     for (const [i, outcome] of outcomes.entries()) {
       const row = rows[i];
       if (row === undefined) continue;
@@ -278,14 +303,39 @@ export class SubmissionClaims {
           storedValue: outcome.storedValue.toString(),
           value: row.value.toString(),
         });
+      if (outcome.kind === "archived") {
+        metrics.claims.inc({ outcome: "archived" });
+        logger.error("this transaction id was submitted long ago and is archived; it is refused", {
+          txId: row.txId,
+          storedValue: outcome.storedValue.toString(),
+          value: row.value.toString(),
+        });
+      }
+      const done =
+        outcome.kind === "archived"
+          ? outcome.storedValue === row.value
+          : outcome.kind === "exists" && outcome.state === "FINALIZED";
+      const found = done ? await submissions.get(row.txId, options) : null;
+      if (found !== null) finalBefore.push(found);
     }
+    // etcd has forgotten what the database knows to be final (an older snapshot was restored): told again.
+    await this.#confirm(finalBefore, options);
     this.#deps.onQueued(rows.map((r) => r.txId));
   }
 
   /** Writes CONFIRMED to etcd for what is final in PostgreSQL. Idempotent. @returns how many were confirmed. */
   async confirmOnce(options: { readonly signal: AbortSignal }): Promise<number> {
+    return this.#confirm(
+      await this.#deps.submissions.unconfirmed(this.#options.batchMax, options),
+      options,
+    );
+  }
+
+  async #confirm(
+    final: readonly Submission[],
+    options: { readonly signal: AbortSignal },
+  ): Promise<number> {
     const { submissions, store, view } = this.#deps;
-    const final = await submissions.unconfirmed(this.#options.batchMax, options);
     if (final.length === 0) return 0;
     const bases = await this.#bases(
       final.map((s) => s.txId),

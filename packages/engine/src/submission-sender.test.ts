@@ -21,12 +21,14 @@ import {
 } from "@quorate/testkit";
 import { beforeEach, describe, expect, test } from "vitest";
 import { submitterMetrics } from "./catalogue.ts";
-import { FencedError, SubmissionSender } from "./submission-sender.ts";
+import { FencedError } from "./fenced-error.ts";
+import { type SenderOptions, SubmissionSender } from "./submission-sender.ts";
 
 const address: EvmAddress = unwrap(parseEvmAddress(`0x${"aa".repeat(20)}`));
 const clusterId = unwrap(parseClusterId("test"));
 const epoch = unwrap(parseEpoch(1));
 const ETHER = 10n ** 18n;
+const GWEI = 10n ** 9n;
 
 let clock: SimClock;
 let chain: MemoryChain;
@@ -71,10 +73,21 @@ beforeEach(async () => {
   sender = senderWith(lease);
 });
 
-function senderWith(of: SenderLease): SubmissionSender {
+const OPTIONS: SenderOptions = {
+  batchMax: 2,
+  windowMax: 3,
+  finality: { kind: "confirmations", blocks: 2 },
+  resendHeads: 3,
+  bumpAfterMs: 60_000,
+  cancelAfterMs: 600_000,
+  feeCapWei: 100n * GWEI,
+  requeuesMax: 3,
+};
+
+function senderWith(of: SenderLease, changes: Partial<SenderOptions> = {}): SubmissionSender {
   return new SubmissionSender(
     of,
-    { batchMax: 2, windowMax: 3, finality: { kind: "confirmations", blocks: 2 }, resendHeads: 3 },
+    { ...OPTIONS, ...changes },
     {
       chain,
       signer: memoryChainSigner(address),

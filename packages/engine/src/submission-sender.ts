@@ -1,24 +1,31 @@
-import type { TxId } from "@quorate/core";
+import { LIMITS, type TxId } from "@quorate/core";
 import {
+  type BlockRef,
   type Chain,
   ChainError,
   type ChainSigner,
   type Clock,
-  type FinalityMode,
-  type FinalizedItem,
   type Logger,
+  type RecordItem,
   type SenderLease,
+  SignerError,
   type Slot,
   type SubmissionStore,
 } from "@quorate/ports";
+import { Broadcaster } from "./broadcaster.ts";
 import type { SubmitterMetrics } from "./catalogue.ts";
+import { FencedError, throwIfFenced } from "./fenced-error.ts";
+import { Problems, type SendingTrouble } from "./problems.ts";
+import { capped, Repricer, type RepricerOptions } from "./repricer.ts";
+import { type ReconcilerOptions, SlotReconciler } from "./slot-reconciler.ts";
+import { SlotSigning } from "./slot-signing.ts";
+import { StageClock } from "./stage-clock.ts";
 
-export interface SenderOptions {
+export interface SenderOptions extends RepricerOptions, ReconcilerOptions {
   /** Results in one chain transaction. */
   readonly batchMax: number;
   /** Unconfirmed nonces at once. */
   readonly windowMax: number;
-  readonly finality: FinalityMode;
   /** A transaction that is not in a block is sent again after so many heads. */
   readonly resendHeads: number;
 }
@@ -32,6 +39,8 @@ export interface SenderDependencies {
   readonly metrics: SubmitterMetrics;
 }
 
+type Options = { readonly signal: AbortSignal };
+
 /**
  * Puts queued results on the chain. The order is the safety (R9): the signed bytes
  * are committed together with their nonce, read back, and only then sent; receipts,
@@ -42,265 +51,247 @@ export class SubmissionSender {
   readonly #options: SenderOptions;
   readonly #deps: SenderDependencies;
   readonly #lease: SenderLease;
-  readonly #since = new Map<TxId, { readonly queuedMs: number }>();
+  readonly #problems = new Problems<SendingTrouble>();
+  readonly #stages: StageClock;
+  readonly #signing: SlotSigning;
+  readonly #broadcaster: Broadcaster;
+  readonly #reconciler: SlotReconciler;
+  readonly #repricer: Repricer;
   readonly #sentAtHead = new Map<bigint, bigint>();
-  #problem: string | null = null;
 
   constructor(lease: SenderLease, options: SenderOptions, dependencies: SenderDependencies) {
     this.#lease = lease;
     this.#options = options;
     this.#deps = dependencies;
+    this.#stages = new StageClock(dependencies);
+    this.#signing = new SlotSigning(dependencies.chain, dependencies.signer);
+    this.#broadcaster = new Broadcaster(lease, dependencies);
+    this.#reconciler = new SlotReconciler(lease, options, {
+      ...dependencies,
+      stages: this.#stages,
+    });
+    this.#repricer = new Repricer(lease, options, {
+      ...dependencies,
+      signing: this.#signing,
+      broadcaster: this.#broadcaster,
+      problems: this.#problems,
+    });
   }
 
-  /** Why nothing can be sent now; null when nothing is known against it. */
+  /** Why not everything can be sent now; null when nothing is known against it. */
   get problem(): string | null {
-    return this.#problem;
+    return this.#problems.text;
   }
 
   noteQueued(txIds: readonly TxId[]): void {
-    const queuedMs = this.#deps.clock.monotonicMs();
-    for (const txId of txIds) this.#since.set(txId, { queuedMs });
+    this.#stages.queued(txIds);
   }
 
   /** Assigns and sends batches until the queue is empty or the window is full. Throws Fenced when deposed. */
-  async sendQueued(options: { readonly signal: AbortSignal }): Promise<void> {
+  async sendQueued(options: Options): Promise<void> {
     for (;;) {
-      const slot = await this.#assignNext(options);
+      const slot = await this.#takeNext(options);
       if (slot === null) return;
-      this.#deps.metrics.attempts.inc({ kind: "ORIGINAL" });
-      await this.#send(slot, options);
-      for (const item of slot.items) this.#observe(item.txId, "broadcast");
+      await this.#broadcast(slot, options);
     }
   }
 
-  async #assignNext(options: { readonly signal: AbortSignal }): Promise<Slot | null> {
+  async #broadcast(slot: Slot, options: Options): Promise<void> {
+    this.#deps.metrics.attempts.inc({ kind: "ORIGINAL" });
+    await this.#broadcaster.send(slot, options);
+    for (const item of slot.items) this.#stages.reached(item.txId, "broadcast");
+  }
+
+  /** Takes a nonce for the next batch and has it signed. Null when nothing is to be sent now. */
+  async #takeNext(options: Options): Promise<Slot | null> {
     const { submissions, chain, signer, logger } = this.#deps;
-    const items = await submissions.peekQueued(this.#lease, this.#options.batchMax, options);
+    const items = await this.#nextItems(options);
     if (items.length === 0) return null;
     let gasLimit: bigint;
     try {
       ({ gasLimit } = await chain.simulateBatch(signer.address, items, options));
+      this.#problems.set("contract", null);
     } catch (error) {
       if (!(error instanceof ChainError) || error.code !== "REVERTED") throw error;
-      this.#problem = `the contract refuses the batch: ${error.message}`;
-      logger.error("the contract refuses the batch", { error, items: items.length });
+      const news = this.#problems.set(
+        "contract",
+        `the contract refuses the batch: ${error.message}`,
+      );
+      if (news) logger.error("the contract refuses the batch", { error, items: items.length });
       return null;
     }
-    const fees = await chain.suggestFees(options);
-    const costWei = gasLimit * fees.maxFeePerGasWei;
-    const balanceWei = await chain.balanceWei(signer.address, options);
-    if (balanceWei < costWei) {
-      this.#problem = `the submitter's account holds ${balanceWei} wei, the next batch may cost ${costWei} wei`;
-      logger.error("the submitter is out of gas money", {
-        balanceWei: balanceWei.toString(),
-        costWei: costWei.toString(),
-      });
-      return null;
-    }
-    const outcome = await submissions.assign(
-      this.#lease,
-      {
-        items,
-        windowMax: this.#options.windowMax,
-        gasLimit,
-        sign: async (nonce, claimed) => {
-          const signed = await signer.sign({
-            chainId: chain.chainId,
-            nonce,
-            to: chain.contractAddress,
-            data: chain.encodeBatch(claimed),
-            valueWei: 0n,
-            gasLimit,
-            fees,
-          });
-          return { ...signed, ...fees };
-        },
-      },
-      options,
-    );
+    const fees = capped(await chain.suggestFees(options), this.#options.feeCapWei);
+    if (!(await this.#canPay(gasLimit * fees.maxFeePerGasWei, options))) return null;
+    const request = { items, windowMax: this.#options.windowMax, gasLimit };
+    const outcome =
+      signer.kind === "remote"
+        ? await submissions.reserve(this.#lease, request, options)
+        : await submissions.assign(
+            this.#lease,
+            {
+              ...request,
+              sign: (nonce, claimed) => this.#signing.batch(nonce, claimed, gasLimit, fees),
+            },
+            options,
+          );
     if (outcome.kind === "fenced") throw new FencedError();
-    this.#problem =
-      outcome.kind === "frozen" ? "the sender is frozen; an operator must thaw it" : null;
+    const frozen = outcome.kind === "frozen";
+    this.#problems.set("frozen", frozen ? "the sender is frozen: nothing new is signed" : null);
+    if (outcome.kind === "reserved") return this.#signReserved(outcome.slot, options);
     return outcome.kind === "assigned" ? outcome.slot : null;
   }
 
-  /** Sends the newest committed bytes of a slot. The leader epoch is asked first, so that a deposed leader stops wasting sends. */
-  async #send(slot: Slot, options: { readonly signal: AbortSignal }): Promise<void> {
-    const { chain, submissions, metrics, logger } = this.#deps;
-    const attempt = slot.attempts.at(-1);
-    if (attempt === undefined) return;
-    if (!(await submissions.isLeader(this.#lease, options))) throw new FencedError();
-    const outcome = await chain.send(attempt.raw, options);
-    metrics.sends.inc({ outcome: outcome.kind });
-    logger.info("chain transaction sent", {
-      nonce: slot.nonce.toString(),
-      hash: attempt.hash,
-      items: slot.items.length,
-      outcome: outcome.kind,
-    });
-    await submissions.noteSent(attempt.hash, outcome.kind, options);
-  }
-
-  /** Compares every live slot with the chain at a new head, and moves it by what is found there. */
-  async reconcile(headNumber: bigint, options: { readonly signal: AbortSignal }): Promise<void> {
-    const { submissions, chain, signer } = this.#deps;
-    const slots = await submissions.liveSlots(this.#lease, options);
-    if (slots.length === 0) return;
-    const count = await chain.transactionCount(signer.address, "latest", options);
-    const final = await chain.finalizedHead(this.#options.finality, options);
-    for (const slot of slots) {
-      const receipt = await this.#receipt(slot, options);
-      if (receipt !== null) {
-        await this.#included(slot, receipt, final?.number ?? -1n, options);
-        continue;
-      }
-      if (slot.state === "INCLUDED")
-        this.#fence(
-          await submissions.markReorged(
-            this.#lease,
-            slot.nonce,
-            "its block left the chain",
-            options,
-          ),
-        );
-      if (count <= slot.nonce) await this.#resend(slot, headNumber, options);
-      // The nonce is used and no receipt of ours is there: either the endpoint lags or another
-      // transaction took it. Only finality tells, so nothing is done before.
-      else if (final !== null) await this.#foreign(slot, final.number, options);
+  /** The oldest that are queued, without those that the contract holds already. */
+  async #nextItems(options: Options): Promise<readonly RecordItem[]> {
+    const { submissions, chain } = this.#deps;
+    const items = await submissions.peekQueued(this.#lease, this.#options.batchMax, options);
+    if (items.length === 0) return items;
+    const txIds = items.map((item) => item.txId);
+    const records = await chain.recordsOf(txIds, "latest", options);
+    if (records.every((record) => record === null)) return items;
+    // A record at the head may go with a reorg: what it says is acted on when it is final.
+    const final = await chain.finalizedHead(this.#options.finality, { ...options, agreed: true });
+    for (const [i, { txId, value }] of items.entries()) {
+      const record = records[i] ?? null;
+      if (record === null || final === null || record.blockNumber > final.number) continue;
+      const [standing = null] = await chain.recordsOf([txId], final.number, {
+        ...options,
+        agreed: true,
+      });
+      if (standing === null) continue;
+      throwIfFenced(
+        standing.value === value
+          ? await submissions.markAlreadyRecorded(this.#lease, txId, standing.blockNumber, options)
+          : await submissions.quarantine(
+              this.#lease,
+              txId,
+              `the contract holds ${standing.value} since block ${standing.blockNumber}`,
+              options,
+            ),
+      );
+      this.#deps.logger.warn("the contract holds a queued result already", {
+        txId,
+        same: standing.value === value,
+      });
     }
+    return items.filter((_, i) => (records[i] ?? null) === null);
   }
 
-  /** Somebody else's transaction has this nonce for good: what it was to record is queued again. */
-  async #foreign(
-    slot: Slot,
-    finalNumber: bigint,
-    options: { readonly signal: AbortSignal },
-  ): Promise<void> {
+  /** Whether the account can pay for all that is in flight and this too. */
+  async #canPay(costWei: bigint, options: Options): Promise<boolean> {
     const { submissions, chain, signer, logger } = this.#deps;
-    const used = await chain.transactionCount(signer.address, finalNumber, options);
-    // The receipt is asked for once more: it may have come since, and says more than a count.
-    if (used <= slot.nonce || (await this.#receipt(slot, options)) !== null) return;
-    const items = await Promise.all(
-      slot.items.map(async ({ txId, value }): Promise<FinalizedItem> => {
-        const record = await chain.recordOf(txId, finalNumber, options);
-        const contradicted = record !== null && record.value !== value;
-        return { txId, outcome: contradicted ? "quarantine" : "requeue", txHash: null };
-      }),
-    );
-    const final = { state: "FINALIZED_FOREIGN", blockNumber: finalNumber, items } as const;
-    this.#fence(await submissions.markFinalized(this.#lease, slot.nonce, final, options));
-    this.#sentAtHead.delete(slot.nonce);
-    logger.error("another transaction used the submitter's nonce", {
-      nonce: slot.nonce.toString(),
-      items: items.length,
-    });
+    const live = await submissions.liveSlots(this.#lease, options);
+    const inFlightWei = live
+      .filter((slot) => slot.state !== "INCLUDED")
+      .reduce(
+        (sum, slot) => sum + slot.gasLimit * (slot.attempts.at(-1)?.maxFeePerGasWei ?? 0n),
+        0n,
+      );
+    const balanceWei = await chain.balanceWei(signer.address, options);
+    const enough = balanceWei >= costWei + inFlightWei;
+    const words = `the submitter's account holds ${balanceWei} wei; what is in flight may cost ${inFlightWei} wei, and the next batch ${costWei} wei`;
+    if (this.#problems.set("money", enough ? null : words) && !enough)
+      logger.error("the submitter is out of gas money", {
+        balanceWei: balanceWei.toString(),
+        inFlightWei: inFlightWei.toString(),
+        costWei: costWei.toString(),
+      });
+    return enough;
   }
 
-  async #receipt(slot: Slot, options: { readonly signal: AbortSignal }) {
-    for (const attempt of [...slot.attempts].reverse()) {
-      const receipt = await this.#deps.chain.receipt(attempt.hash, options);
-      if (receipt !== null) return receipt;
-    }
-    return null;
-  }
-
-  async #included(
-    slot: Slot,
-    receipt: NonNullable<Awaited<ReturnType<Chain["receipt"]>>>,
-    finalNumber: bigint,
-    options: { readonly signal: AbortSignal },
-  ): Promise<void> {
-    const { submissions } = this.#deps;
-    const { hash, blockNumber, blockHash, status } = receipt;
-    const known = slot.included;
-    if (known === null || known.hash !== hash || known.blockHash !== blockHash) {
-      this.#fence(
-        await submissions.markIncluded(
+  /** Has a remote signer sign for a nonce that is reserved. To ask again is free: nothing was sent for it yet. */
+  async #signReserved(slot: Slot, options: Options): Promise<Slot | null> {
+    const { submissions, chain, logger } = this.#deps;
+    const fees = capped(await chain.suggestFees(options), this.#options.feeCapWei);
+    try {
+      const signed = await this.#signing.batch(
+        slot.nonce,
+        slot.items,
+        slot.gasLimit,
+        fees,
+        options,
+      );
+      throwIfFenced(
+        await submissions.addAttempt(
           this.#lease,
           slot.nonce,
-          { hash, blockNumber, blockHash, status },
+          { ...signed, kind: "ORIGINAL" },
           options,
         ),
       );
-      for (const item of slot.items) this.#observe(item.txId, "included");
+      this.#problems.set("signer", null);
+    } catch (error) {
+      if (!(error instanceof SignerError)) throw error;
+      if (this.#problems.set("signer", `the signer does not sign: ${error.message}`))
+        logger.error("the signer does not sign", { error, nonce: slot.nonce.toString() });
+      return null;
     }
-    if (blockNumber > finalNumber) return;
-    await this.#finalize(slot, receipt, options);
+    const live = await submissions.liveSlots(this.#lease, options);
+    return live.find((s) => s.nonce === slot.nonce && s.attempts.length > 0) ?? null;
   }
 
-  async #finalize(
-    slot: Slot,
-    receipt: NonNullable<Awaited<ReturnType<Chain["receipt"]>>>,
-    options: { readonly signal: AbortSignal },
-  ): Promise<void> {
-    const { submissions, chain, metrics, logger } = this.#deps;
-    const events = new Map(receipt.events.map((e) => [e.key, e]));
-    const items = slot.items.map((item): FinalizedItem => {
-      const event = events.get(chain.keyOf(item.txId));
-      if (receipt.status === "reverted" || event === undefined)
-        return { txId: item.txId, outcome: "requeue", txHash: null };
-      // What counts is the value that stands on the chain, not which transaction put it there.
-      const outcome = event.value === item.value ? "finalized" : "quarantine";
-      return { txId: item.txId, outcome, txHash: outcome === "finalized" ? receipt.hash : null };
-    });
-    const state = receipt.status === "success" ? "FINALIZED_OK" : "FINALIZED_REVERTED";
-    this.#fence(
-      await submissions.markFinalized(
-        this.#lease,
-        slot.nonce,
-        { state, blockNumber: receipt.blockNumber, items },
-        options,
-      ),
-    );
-    this.#sentAtHead.delete(slot.nonce);
-    for (const item of items) {
-      if (item.outcome === "finalized") metrics.submissions.inc({ outcome: "finalized" });
-      if (item.outcome === "quarantine") {
-        metrics.submissions.inc({ outcome: "quarantined" });
-        logger.error("the chain holds another value for this transaction", { txId: item.txId });
-      }
-      this.#observe(item.txId, "finalized");
-      this.#since.delete(item.txId);
-    }
-    logger.info("chain transaction final", {
-      nonce: slot.nonce.toString(),
-      hash: receipt.hash,
-      block: receipt.blockNumber.toString(),
-      state,
-    });
+  /** Compares every live slot with the chain at a new head, and moves it by what is found there. */
+  async reconcile(headNumber: bigint, options: Options): Promise<void> {
+    const { submissions, chain, signer } = this.#deps;
+    const count = await chain.transactionCount(signer.address, "latest", options);
+    const slots = await submissions.liveSlots(this.#lease, options);
+    const gaps = await submissions.gaps(this.#lease, count, LIMITS.nonceWindowMax, options);
+    if (slots.length > 0) {
+      const final = await this.#finalHead(options);
+      const outcome = await this.#reconciler.run(slots, { count, final }, options);
+      if (outcome.disagreement !== null) this.#problems.set("disagreement", outcome.disagreement);
+      await this.#push(outcome.unmined, count, headNumber, options);
+    } else await this.#repricer.run([], count, options);
+    await this.#repricer.fillGaps(gaps, options);
   }
 
-  async #resend(
-    slot: Slot,
+  /** Endpoints that disagree hold up what is decided for good, and nothing else. */
+  async #finalHead(options: Options): Promise<BlockRef | null> {
+    try {
+      const mode = this.#options.finality;
+      const final = await this.#deps.chain.finalizedHead(mode, { ...options, agreed: true });
+      this.#problems.set("disagreement", null);
+      return final;
+    } catch (error) {
+      if (!(error instanceof ChainError) || error.code !== "RPC_DISAGREE") throw error;
+      this.#problems.set("disagreement", error.message);
+      return null;
+    }
+  }
+
+  /** Gets going what is not in a block: signed, replaced, or sent again as it is. */
+  async #push(
+    unmined: readonly Slot[],
+    count: bigint,
     headNumber: bigint,
-    options: { readonly signal: AbortSignal },
+    options: Options,
   ): Promise<void> {
+    const signed: Slot[] = [];
+    for (const slot of unmined) {
+      if (slot.state !== "RESERVED") signed.push(slot);
+      else {
+        const now = await this.#signReserved(slot, options);
+        if (now !== null) await this.#broadcast(now, options);
+      }
+    }
+    const live = new Set(signed.map((slot) => slot.nonce));
+    for (const nonce of this.#sentAtHead.keys())
+      if (!live.has(nonce)) this.#sentAtHead.delete(nonce);
+    const replaced = await this.#repricer.run(signed, count, options);
+    for (const slot of signed) {
+      if (replaced.has(slot.nonce)) this.#sentAtHead.set(slot.nonce, headNumber);
+      else await this.#resend(slot, headNumber, options);
+    }
+  }
+
+  async #resend(slot: Slot, headNumber: bigint, options: Options): Promise<void> {
     const last = this.#sentAtHead.get(slot.nonce);
     if (last === undefined) {
       this.#sentAtHead.set(slot.nonce, headNumber);
-      // A slot from before this process began may never have been sent.
-      if ((slot.attempts.at(-1)?.sentCount ?? 0) > 0) return;
+      // One from before this process began may never have been sent, nor one that a reorg took back.
+      if (slot.state === "SIGNED" && (slot.attempts.at(-1)?.sentCount ?? 0) > 0) return;
     } else if (headNumber < last + BigInt(this.#options.resendHeads)) return;
     this.#sentAtHead.set(slot.nonce, headNumber);
-    await this.#send(slot, options);
-  }
-
-  #fence(outcome: "done" | "fenced"): void {
-    if (outcome === "fenced") throw new FencedError();
-  }
-
-  #observe(txId: TxId, stage: "broadcast" | "included" | "finalized"): void {
-    const since = this.#since.get(txId);
-    if (since === undefined) return;
-    const seconds = (this.#deps.clock.monotonicMs() - since.queuedMs) / 1_000;
-    this.#deps.metrics.latency.observe({ stage }, seconds);
-  }
-}
-
-/** Another process leads now. This one must stop; it has changed nothing. */
-export class FencedError extends Error {
-  override readonly name = "FencedError";
-  constructor() {
-    super("another submitter has taken over; this one stops");
+    await this.#broadcaster.send(slot, options);
   }
 }

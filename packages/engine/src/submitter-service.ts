@@ -17,6 +17,7 @@ import type {
   TallyStore,
 } from "@quorate/ports";
 import { type SubmitterMetrics, submitterMetrics } from "./catalogue.ts";
+import { HistoryCheck, type HistoryCheckOptions, type HistoryReport } from "./history-check.ts";
 import { Projector } from "./projector.ts";
 import { ReputationKeeper } from "./reputation-keeper.ts";
 import { type ClaimsOptions, SubmissionClaims } from "./submission-claims.ts";
@@ -30,6 +31,7 @@ export interface SubmitterOptions {
   readonly leaseTtlSeconds: number;
   readonly claims: ClaimsOptions;
   readonly sender: SenderOptions;
+  readonly history: Pick<HistoryCheckOptions, "deployedAtBlock">;
   /** How long queued results gather into one chain transaction, in ms. */
   readonly batchWindowMs: number;
 }
@@ -66,6 +68,7 @@ export class SubmitterService {
   #config: ClusterConfig | null = null;
   #claims: SubmissionClaims | null = null;
   #sender: SubmissionSender | null = null;
+  #history: HistoryCheck | null = null;
   #wakeSender: (() => void) | null = null;
   /** Something was queued while the sender was at work. */
   #moreToSend = false;
@@ -88,6 +91,11 @@ export class SubmitterService {
 
   get leading(): boolean {
     return this.#leading;
+  }
+
+  /** What holding the database against the chain came to; null while this process never did. */
+  get historyReport(): HistoryReport | null {
+    return this.#history?.report ?? null;
   }
 
   get projectedRevision(): bigint | null {
@@ -128,7 +136,9 @@ export class SubmitterService {
     const { clock } = this.#deps;
     const headAge = this.#headAtMs === null ? null : clock.monotonicMs() - this.#headAtMs;
     const chainOk = this.#chainProblem === null && (!this.#leading || headAge !== null);
-    const sending = this.#sender?.problem ?? null;
+    const sending = [this.#history?.problem, this.#sender?.problem]
+      .filter((text) => typeof text === "string")
+      .join("; ");
     return [
       {
         name: "started",
@@ -138,8 +148,8 @@ export class SubmitterService {
       { name: "chain", ok: chainOk, detail: this.#chainProblem ?? "following the chain" },
       {
         name: "sending",
-        ok: sending === null,
-        detail: sending ?? "nothing is known against sending",
+        ok: sending === "",
+        detail: sending === "" ? "nothing is known against sending" : sending,
       },
       // A standby is ready too: it takes over when the leader's lease ends.
       { name: "leader", ok: true, detail: this.#leading ? "this process leads" : "standing by" },
@@ -196,8 +206,13 @@ export class SubmitterService {
     const { submissions, chain, signer, clock, logger, store, ed25519 } = this.#deps;
     const signal = AbortSignal.any([lost, this.#running.signal]);
     const sender: Sender = { chainId: chain.chainId, address: signer.address };
-    const floor = await chain.transactionCount(signer.address, "latest", { signal });
-    const lease = await submissions.becomeLeader(sender, floor, { signal });
+    const history = new HistoryCheck(
+      sender,
+      { finality: this.#options.sender.finality, ...this.#options.history },
+      { chain, submissions, logger, metrics: this.#metrics },
+    );
+    this.#history = history;
+    const lease = await this.#patiently("taking the lead", () => history.lead({ signal }), signal);
     logger.info("this process leads", { leaderEpoch: lease.leaderEpoch.toString() });
     this.#sender = new SubmissionSender(lease, this.#options.sender, {
       chain,
@@ -214,7 +229,7 @@ export class SubmitterService {
       view: this.view,
       submissions,
       chain,
-      sender,
+      lease,
       clock,
       logger,
       metrics: this.#metrics,
@@ -270,6 +285,7 @@ export class SubmitterService {
   async #onHead(number: bigint, options: { readonly signal: AbortSignal }): Promise<void> {
     this.#headAtMs = this.#deps.clock.monotonicMs();
     await this.#guarded("reconciling", () => this.#sender?.reconcile(number, options), options);
+    await this.#guarded("checking history", () => this.#history?.onHead(options), options);
     await this.#guarded("confirming", () => this.#confirmAll(options), options);
     await this.#guarded("counting", () => this.#gauge(options), options);
     // The window may have room again, and whatever failed before is tried at every head.
@@ -288,6 +304,23 @@ export class SubmitterService {
     this.#countedAtMs = now;
     const counts = await this.#deps.submissions.counts(options);
     for (const [state, count] of Object.entries(counts)) this.#metrics.queue.set({ state }, count);
+  }
+
+  /** Does what leadership begins with; failures of servers are waited out, for as long as the lease holds. */
+  async #patiently<T>(what: string, task: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    for (let failures = 0; ; failures++) {
+      try {
+        return await task();
+      } catch (error) {
+        if (signal.aborted || !isRetryable(error)) throw error;
+        this.#chainProblem = `${what} failed: ${error.message}`;
+        this.#deps.logger.warn("a step of the submission failed, it is tried again", {
+          step: what,
+          error,
+        });
+        await this.#deps.clock.sleep(Math.min(5_000, 100 * 2 ** Math.min(failures, 6)), { signal });
+      }
+    }
   }
 
   /** Failures of servers are waited out until the next head; being deposed ends it. */
@@ -353,4 +386,8 @@ export class SubmitterService {
       ),
     );
   }
+}
+
+function isRetryable(error: unknown): error is Error & { readonly retryable: true } {
+  return error instanceof Error && "retryable" in error && error.retryable === true;
 }

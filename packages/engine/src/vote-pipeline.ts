@@ -44,6 +44,8 @@ export type RecordOutcome =
         | "WRONG_EPOCH"
         | "UNKNOWN_TRUSTEE"
         | "RECORD_FORGED"
+        /** Decided long ago: its votes are archived, and the id is never open again. */
+        | "ARCHIVED"
         | "QUEUE_FULL"
         | "STOPPED"
         | "JOURNAL_FAILED";

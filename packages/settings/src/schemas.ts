@@ -87,6 +87,8 @@ export const chainSchema = z.strictObject({
   rpcUrls: z.array(url(["http:", "https:"])).min(1),
   chainId: z.number().int().min(1),
   contractAddress: evmAddressSchema,
+  /** The block of the contract's deployment: nothing before it is read when its events are imported. */
+  deployedAtBlock: z.number().int().min(0).default(0),
   finality: finalitySchema.default({ kind: "finalized" }),
   pollMs: z.number().int().min(50).max(60_000).default(1_000),
   timeoutMs: z.number().int().min(100).max(120_000).default(10_000),
@@ -170,6 +172,14 @@ export const submitterSchema = z.strictObject({
         .default(LIMITS.nonceWindowDefault),
       resendHeads: z.number().int().min(1).max(1_000).default(3),
       batchWindowMs: ms(60_000).default(100),
+      /** A transaction that is not mined after so long is replaced by one that offers more. */
+      bumpAfterMs: ms(86_400_000).default(60_000),
+      /** One that is still not mined then, though it offers enough, is replaced by an empty one, and its results go again. */
+      cancelAfterMs: ms(86_400_000).default(900_000),
+      /** Most ever offered as max fee, in gwei per gas. Where it is reached a person must decide. */
+      feeCapGwei: z.number().positive().max(1_000_000).default(500),
+      /** Results that ended so often without being recorded are quarantined. */
+      requeuesMax: z.number().int().min(0).max(1_000).default(5),
     })
     .prefault({}),
   leaseTtlSeconds: z.number().int().min(2).max(3_600).default(10),

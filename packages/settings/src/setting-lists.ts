@@ -87,5 +87,26 @@ export const SUBMITTER_SETTINGS: readonly Setting[] = [
   { path: "sender.batchMax", kind: "number", help: "results in one chain transaction" },
   { path: "sender.windowMax", kind: "number", help: "unconfirmed nonces at once" },
   { path: "sender.batchWindowMs", kind: "number", help: "how long results gather, in ms" },
+  {
+    path: "sender.bumpAfterMs",
+    kind: "number",
+    help: "an unmined transaction is replaced by one that offers more after so many ms",
+  },
+  {
+    path: "sender.cancelAfterMs",
+    kind: "number",
+    help: "and by an empty one after so many ms",
+  },
+  { path: "sender.feeCapGwei", kind: "number", help: "most ever offered as max fee, in gwei" },
+  {
+    path: "sender.requeuesMax",
+    kind: "number",
+    help: "how often a result is sent under a new nonce before a person must look",
+  },
+  {
+    path: "chain.deployedAtBlock",
+    kind: "number",
+    help: "the block of the contract's deployment",
+  },
   { path: "leaseTtlSeconds", kind: "number", help: "life of the leader's lease, in seconds" },
 ];

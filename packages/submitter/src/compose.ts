@@ -36,6 +36,8 @@ export interface ComposeOptions {
   readonly wrap?: (ports: SubmitterPorts) => SubmitterPorts;
 }
 
+const WEI_PER_MILLIGWEI = 1_000_000n;
+
 /** Puts a submitter together. Nothing is opened before `start`. @throws KeyError */
 export async function composeSubmitter(
   settings: SubmitterSettings,
@@ -80,13 +82,19 @@ export async function composeSubmitter(
   const real = { store, submissions, chain, signer };
   const ports = wrap(fault === noFault ? real : withFaultPoints(real, fault));
   const fatal = Promise.withResolvers<unknown>();
-  const { batchWindowMs, ...sender } = settings.sender;
+  const { batchWindowMs, feeCapGwei, ...sender } = settings.sender;
   const service = new SubmitterService(
     {
       candidate: `${hostname()}/${process.pid}/${randomUUID()}`,
       leaseTtlSeconds: settings.leaseTtlSeconds,
       claims: { settleMs: settings.protocol.settleMs, ...settings.claims },
-      sender: { ...sender, finality: chainSettings.finality },
+      sender: {
+        ...sender,
+        finality: chainSettings.finality,
+        // A cap may have a fraction of a gwei; whole wei are what is compared.
+        feeCapWei: BigInt(Math.round(feeCapGwei * 1_000)) * WEI_PER_MILLIGWEI,
+      },
+      history: { deployedAtBlock: BigInt(chainSettings.deployedAtBlock) },
       batchWindowMs,
     },
     {
