@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import { createEvmChain, createLocalSigner, loadKeyFile } from "@quorate/chain-evm";
-import { LIMITS, parseTxId } from "@quorate/core";
+import { LIMITS } from "@quorate/core";
 import { createEd25519 } from "@quorate/crypto-sodium";
 import { type SubmitterPorts, SubmitterService, withFaultPoints } from "@quorate/engine";
 import { type AbortOptions, type Lifecycle, noFault, StoreError } from "@quorate/ports";
@@ -19,11 +19,11 @@ import {
   createMetrics,
   createOpsServer,
   createTracing,
-  errorBody,
   type FlushableLogger,
   readyWhenAllPass,
   systemClock,
 } from "@quorate/telemetry";
+import { addSubmitterRoutes } from "./api.ts";
 
 export interface SubmitterApp extends Lifecycle {
   readonly logger: FlushableLogger;
@@ -122,29 +122,15 @@ export async function composeSubmitter(
     }),
     ready: () => readyWhenAllPass(service.checks()),
   });
-  server.app.get("/v1/status", async () => ({
+  addSubmitterRoutes(server.app, {
     clusterId,
     version,
-    leading: service.leading,
-    address: signer.address,
-    chainId: chain.chainId,
-    contractAddress: chain.contractAddress,
     schema,
-    counts: await submissions.counts({ signal: AbortSignal.timeout(5_000) }),
-    projectorRevision: service.projectedRevision?.toString() ?? null,
-    checks: service.checks(),
-  }));
-  server.app.get("/v1/submissions/:txId", async (request, reply) => {
-    const txId = parseTxId((request.params as Record<string, string>)["txId"]);
-    if (!txId.ok) return reply.code(400).send(errorBody(txId.error.code, txId.error.message));
-    const found = await submissions.get(txId.value, { signal: AbortSignal.timeout(5_000) });
-    if (found === null)
-      return reply.code(404).send(errorBody("TX_UNKNOWN", `${txId.value} was never queued`));
-    return JSON.parse(
-      JSON.stringify(found, (_key, value: unknown) =>
-        typeof value === "bigint" ? value.toString() : value,
-      ),
-    ) as object;
+    address: signer.address,
+    finality: chainSettings.finality,
+    submissions,
+    chain,
+    service,
   });
   return {
     logger,
