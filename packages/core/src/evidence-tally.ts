@@ -2,6 +2,7 @@ import type { Evidence, Finding, TrusteeSets } from "./evidence.ts";
 import type { RecordJson, TallyJson } from "./evidence-file-shape.ts";
 import type { NodeId, TxId } from "./ids.ts";
 import { assert, err, ok, type Result } from "./result.ts";
+import { isArchived } from "./retention.ts";
 import type { TxRecord, TxSnapshot } from "./tally.ts";
 import type { TrusteeSet } from "./trustee-set.ts";
 import { type Verify, verifyVote } from "./vote.ts";
@@ -15,6 +16,7 @@ export function tallyOf(
 ): Result<TallyJson, string> {
   const { txId, status, record } = snapshot;
   if (status === null || record === null) return err(`the tally holds nothing of ${txId} any more`);
+  if (isArchived(snapshot)) return err(`the votes of ${txId} are archived`);
   const set = sets.get(record.epoch);
   if (set === undefined) return err(`the trustee set of epoch ${record.epoch} is not known`);
   const votes = [...snapshot.votes]

@@ -48,7 +48,7 @@ export {
 } from "./evidence-file.ts";
 export { type EvidenceFile, trusteeSetFingerprint } from "./evidence-file-shape.ts";
 export { bumpFees, type FeeOffer, highestOffer } from "./fees.ts";
-export { HISTORY_REASON, mayThawItself, RESTORED_REASON } from "./freeze-reason.ts";
+export { DIFFERS_REASON, HISTORY_REASON, mayThawItself, RESTORED_REASON } from "./freeze-reason.ts";
 export {
   type ClusterId,
   type Epoch,
@@ -98,6 +98,17 @@ export {
   scoreAt,
 } from "./reputation.ts";
 export { AssertionError, assert, assertNever, err, ok, type Result, unwrap } from "./result.ts";
+export {
+  checkRetention,
+  compactionTarget,
+  DEFAULT_RETENTION,
+  decisionOf,
+  isArchived,
+  type RetentionCutoffs,
+  type RetentionOptions,
+  type RetentionProblem,
+  retentionCutoffs,
+} from "./retention.ts";
 export {
   type AttemptKind,
   isLiveSlot,

@@ -1,6 +1,5 @@
-
-import type { FinalDecision, TxSnapshot } from "./tally.ts";
 import { err, ok, type Result } from "./result.ts";
+import type { FinalDecision, TxSnapshot } from "./tally.ts";
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
@@ -55,7 +54,10 @@ export function checkRetention(
   options: RetentionOptions,
   deadlineMs: number,
 ): Result<RetentionOptions, RetentionProblem> {
-  const problem = (option: keyof RetentionOptions, message: string): Result<never, RetentionProblem> =>
+  const problem = (
+    option: keyof RetentionOptions,
+    message: string,
+  ): Result<never, RetentionProblem> =>
     err({ code: "RETENTION_INVALID", option, message: `retention.${option} ${message}` });
   const { votesMs, recordsMs, earlyAfterMs, highMark, lowMark } = options;
   const whole = ["intervalMs", "votesMs", "recordsMs", "submissionsMs", "voteHistoryMs"] as const;
@@ -63,12 +65,18 @@ export function checkRetention(
     if (!Number.isSafeInteger(options[option]) || options[option] < 1)
       return problem(option, "must be a whole number of ms above 0");
   // Silence is judged at the deadline, from the votes that are there.
-  if (earlyAfterMs < deadlineMs) return problem("earlyAfterMs", `must be at least deadlineMs (${deadlineMs})`);
-  if (votesMs < earlyAfterMs) return problem("votesMs", `must be at least earlyAfterMs (${earlyAfterMs})`);
+  if (earlyAfterMs < deadlineMs)
+    return problem("earlyAfterMs", `must be at least deadlineMs (${deadlineMs})`);
+  if (votesMs < earlyAfterMs)
+    return problem("votesMs", `must be at least earlyAfterMs (${earlyAfterMs})`);
   if (recordsMs < votesMs) return problem("recordsMs", `must be at least votesMs (${votesMs})`);
   if (!(highMark > 0 && highMark < 1)) return problem("highMark", "must lie between 0 and 1");
-  if (!(lowMark > 0 && lowMark < highMark)) return problem("lowMark", "must lie between 0 and highMark");
-  if (!Number.isSafeInteger(options.compactionMarginRevisions) || options.compactionMarginRevisions < 0)
+  if (!(lowMark > 0 && lowMark < highMark))
+    return problem("lowMark", "must lie between 0 and highMark");
+  if (
+    !Number.isSafeInteger(options.compactionMarginRevisions) ||
+    options.compactionMarginRevisions < 0
+  )
     return problem("compactionMarginRevisions", "must be a whole number, 0 or more");
   return ok(options);
 }
@@ -107,7 +115,8 @@ export function decisionOf({
   record,
 }: Pick<TxSnapshot, "status" | "record">): FinalDecision | null {
   if (record === null) return null;
-  if (status === "CONFIRMED" && record.value !== null) return { kind: "SUBMIT", value: record.value };
+  if (status === "CONFIRMED" && record.value !== null)
+    return { kind: "SUBMIT", value: record.value };
   if (status === "ABORTED_BYZANTINE" && record.reason !== null)
     return { kind: "ABORT", reason: record.reason };
   return null;

@@ -132,7 +132,9 @@ export class Admission {
     // What one node finds too much, all find too much: so a flood is not passed on either.
     if (!stale && !allowance.frames.take(1, clock.monotonicMs()))
       return refuse("IGNORE", "rate_limited");
-    const fresh = votes.flatMap(({ vote }) => (view.status(vote.txId) === null ? [vote.txId] : []));
+    const fresh = votes.flatMap(({ vote: { txId } }) =>
+      view.status(txId) === null && !view.isArchived(txId) ? [txId] : [],
+    );
     if (!this.#lone.open(author, fresh, clock.monotonicMs())) return refuse("IGNORE", "quota");
     return this.#checkSignature(message, { opened: opened.value, keys, stale }, refuse);
   }

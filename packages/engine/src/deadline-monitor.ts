@@ -105,7 +105,8 @@ export class DeadlineMonitor {
     const record = view.record(txId);
     const status = view.status(txId);
     if (record === null || status === null || status === "ABORTED_BYZANTINE") return false;
-    if (record.absent !== null) return false;
+    // Of what is archived the votes are gone: everybody would look silent.
+    if (record.absent !== null || view.isArchived(txId)) return false;
     const set = this.#deps.sets().get(record.epoch);
     // So old an epoch's set is gone, and with it who was expected.
     if (set === undefined) return false;

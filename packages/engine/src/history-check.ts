@@ -1,4 +1,4 @@
-import { HISTORY_REASON, mayThawItself } from "@quorate/core";
+import { DIFFERS_REASON, HISTORY_REASON, mayThawItself } from "@quorate/core";
 import {
   type Chain,
   ChainError,
@@ -115,7 +115,10 @@ export class HistoryCheck {
     const { chain, submissions, logger } = this.#deps;
     const state = await submissions.senderState(this.#sender, options);
     this.#note(state);
-    if (state === null || state.frozen === null || !mayThawItself(state.frozen.reason)) return;
+    if (state === null || state.frozen === null) return;
+    const { reason } = state.frozen;
+    // What a person froze is that person's; nothing is changed about it.
+    if (!mayThawItself(reason) && !reason.startsWith(DIFFERS_REASON)) return;
     const final = await this.#final(options);
     if (final === null) return;
     // Until every nonce below the floor is final, what it did may still change.
@@ -123,8 +126,7 @@ export class HistoryCheck {
     const used = await chain.transactionCount(this.#sender.address, final, agreed);
     if (used < this.#floor) return;
     await this.#import(state, options);
-    const differences = this.#differences();
-    if (differences > 0) return;
+    if (this.#differences() > 0 || !mayThawItself(reason)) return;
     await submissions.thaw(this.#sender, "the submitter: nothing differs from the chain", options);
     logger.warn("history was held against the chain and nothing differs; the sender is thawed");
     this.#note(await submissions.senderState(this.#sender, options));
@@ -158,6 +160,7 @@ export class HistoryCheck {
     const { chain, submissions, logger } = this.#deps;
     const final = await this.#final(options);
     if (final === null || this.#lease === null) return;
+    const before = this.#differences();
     let from =
       state.importedThroughBlock === null
         ? this.#options.deployedAtBlock
@@ -171,9 +174,9 @@ export class HistoryCheck {
       this.#add(outcome, to);
       from = to + 1n;
     }
-    if (this.#differences() === 0) return;
+    if (this.#differences() === before) return;
     const { settled, contradicted, unknownKeys } = this.#report ?? NOTHING;
-    const reason = `the database differed from the chain: ${settled} results were recorded that it held for unsent, ${contradicted} with another value, and ${unknownKeys} records are of results it does not know; all are taken over and none will be sent again. Thaw with: quorate submissions unfreeze`;
+    const reason = `${DIFFERS_REASON}${settled} results were recorded that it held for unsent, ${contradicted} with another value, and ${unknownKeys} records are of results it does not know; all are taken over and none will be sent again. Thaw with: quorate submissions unfreeze`;
     logger.error("the database differs from the chain", { ...this.#report });
     await submissions.freeze(this.#sender, reason, options);
     this.#note(await submissions.senderState(this.#sender, options));

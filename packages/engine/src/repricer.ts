@@ -74,22 +74,21 @@ export class Repricer {
     count: bigint,
     options: { readonly signal: AbortSignal },
   ): Promise<ReadonlySet<bigint>> {
-    const { clock, metrics, problems } = this.#deps;
+    const { clock, metrics } = this.#deps;
     const now = clock.monotonicMs();
     this.#watch(unmined, now);
     const head = this.#watched.get(count);
     metrics.headOfLineAge.set({}, head === undefined ? 0 : (now - head.slotSinceMs) / 1_000);
     const late = unmined.filter((slot) => this.#age(slot.nonce, now) >= this.#options.bumpAfterMs);
     const replaced = new Set<bigint>();
+    const givenUp = unmined.find((slot) => slot.attempts.at(-1)?.kind === "CANCEL");
     if (late.length === 0) {
-      problems.set("fee-cap", null);
-      problems.set("stuck", null);
-      metrics.feeCapReached.set({}, 0);
+      this.#tell(false, givenUp?.nonce ?? null);
       return replaced;
     }
     const market = await this.#deps.chain.suggestFees(options);
     let capped = false;
-    let stuck: bigint | null = null;
+    let stuck = givenUp?.nonce ?? null;
     for (const slot of late) {
       const isHead = slot.nonce === count;
       const offered = highestOffer(slot.attempts);
@@ -224,7 +223,7 @@ export class Repricer {
     const words =
       stuck === null
         ? null
-        : `nonce ${stuck} is not mined after ${cancelAfterMs} ms though it offers enough; it is being cancelled`;
+        : `nonce ${stuck} is not mined after ${cancelAfterMs} ms though it offered enough; it is being cancelled`;
     if (problems.set("stuck", words) && words !== null) logger.error(words);
   }
 }

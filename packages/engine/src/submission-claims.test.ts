@@ -365,6 +365,66 @@ describe("after a change of the trustees", () => {
   });
 });
 
+describe("what was submitted before", () => {
+  /** Takes an id through to FINALIZED in the database, as an earlier life did. */
+  async function finalBefore(txId: string, value: number): Promise<void> {
+    const row = { txId: tx(txId), key: chain.keyOf(tx(txId)), value: valueOf(value) };
+    const epoch = world.cluster.set.epoch;
+    await submissions.enqueue([{ ...row, epoch, decisionRevision: 1n }], lease);
+    await submissions.markAlreadyRecorded(lease, tx(txId), 5n);
+    await submissions.markConfirmed([tx(txId)]);
+  }
+
+  test("and was forgotten by etcd is confirmed there again, and not sent again", async () => {
+    await finalBefore("tx", 7);
+    const { claims, signal } = await start();
+    await votes("tx", [7, 7, 7, 7, 7]);
+    await world.clock.advance(100);
+    expect(await status("tx")).toBe("CONFIRMED");
+    expect((await submissions.counts()).QUEUED).toBe(0);
+    expect(await claims.confirmOnce({ signal })).toBe(0);
+  });
+
+  test("and is archived is confirmed again when it is the same value, and said to be refused", async () => {
+    await finalBefore("tx", 7);
+    submissions.archive(tx("tx"));
+    const { logger, metrics } = await start();
+    await votes("tx", [7, 7, 7, 7, 7]);
+    await world.clock.advance(100);
+    expect(await status("tx")).toBe("CONFIRMED");
+    expect((await submissions.counts()).QUEUED).toBe(0);
+    expect(metrics.value("submission_claims_total", { outcome: "archived" })).toBe(1);
+    expect(logger.records.map((r) => r.message)).toContain(
+      "this transaction id was submitted long ago and is archived; it is refused",
+    );
+  });
+
+  test("and is archived never reaches the chain with another value", async () => {
+    await finalBefore("tx", 8);
+    submissions.archive(tx("tx"));
+    const { metrics } = await start();
+    await votes("tx", [7, 7, 7, 7, 7]);
+    await world.clock.advance(100);
+    expect(await status("tx")).toBe("SUBMITTED");
+    expect((await submissions.counts()).QUEUED).toBe(0);
+    expect(metrics.value("submission_claims_total", { outcome: "archived" })).toBe(1);
+  });
+
+  test("a queued result that etcd aborts after all is taken from the queue", async () => {
+    const row = { txId: tx("tx"), key: chain.keyOf(tx("tx")), value: valueOf(7) };
+    const epoch = world.cluster.set.epoch;
+    await submissions.enqueue([{ ...row, epoch, decisionRevision: 1n }], lease);
+    const { logger } = await start();
+    await votes("tx", [7, 7, 8, 8, null]);
+    await world.clock.advance(100);
+    expect(await status("tx")).toBe("ABORTED_BYZANTINE");
+    expect((await submissions.get(tx("tx")))?.state).toBe("ABORTED");
+    expect(logger.records.map((r) => r.message)).toContain(
+      "a queued result was aborted in etcd and is not sent",
+    );
+  });
+});
+
 describe("crashes and repetitions", () => {
   test("a crash between claim and queue is made good at the next start", async () => {
     storeFault = (operation, when) => {

@@ -219,7 +219,7 @@ describe("sending", () => {
 
   test("a frozen sender signs nothing", async () => {
     await queue("a");
-    submissions.setSenderFrozen({ chainId: chain.chainId, address }, true);
+    await submissions.freeze({ chainId: chain.chainId, address }, "maintenance");
     await sender.sendQueued({ signal });
     expect(sender.problem).toContain("frozen");
     expect(chain.sent).toEqual([]);
@@ -279,8 +279,11 @@ describe("others on the same chain", () => {
     chain.plant(txIdOf("a"), valueOf(7));
     await queue("a");
     await sender.sendQueued({ signal });
+    expect(await state("a")).toBe("QUEUED");
     await heads(3);
+    await sender.sendQueued({ signal });
     expect(await state("a")).toBe("FINALIZED");
+    expect(chain.sent).toEqual([]);
   });
 
   test("a key that holds another value is quarantined, and its batch goes on", async () => {
@@ -288,6 +291,7 @@ describe("others on the same chain", () => {
     await queue("a", "b");
     await sender.sendQueued({ signal });
     await heads(3);
+    await sender.sendQueued({ signal });
     expect([await state("a"), await state("b")]).toEqual(["QUARANTINED", "FINALIZED"]);
     expect((await chain.recordOf(txIdOf("a"), "latest"))?.value).toBe(8n);
   });

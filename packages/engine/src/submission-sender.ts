@@ -15,6 +15,7 @@ import {
 import { Broadcaster } from "./broadcaster.ts";
 import type { SubmitterMetrics } from "./catalogue.ts";
 import { FencedError, throwIfFenced } from "./fenced-error.ts";
+import { FinalBlockWatch } from "./final-block-watch.ts";
 import { Problems, type SendingTrouble } from "./problems.ts";
 import { capped, Repricer, type RepricerOptions } from "./repricer.ts";
 import { type ReconcilerOptions, SlotReconciler } from "./slot-reconciler.ts";
@@ -57,6 +58,7 @@ export class SubmissionSender {
   readonly #broadcaster: Broadcaster;
   readonly #reconciler: SlotReconciler;
   readonly #repricer: Repricer;
+  readonly #finalBlocks: FinalBlockWatch;
   readonly #sentAtHead = new Map<bigint, bigint>();
 
   constructor(lease: SenderLease, options: SenderOptions, dependencies: SenderDependencies) {
@@ -65,6 +67,7 @@ export class SubmissionSender {
     this.#deps = dependencies;
     this.#stages = new StageClock(dependencies);
     this.#signing = new SlotSigning(dependencies.chain, dependencies.signer);
+    this.#finalBlocks = new FinalBlockWatch(dependencies.chain);
     this.#broadcaster = new Broadcaster(lease, dependencies);
     this.#reconciler = new SlotReconciler(lease, options, {
       ...dependencies,
@@ -238,6 +241,7 @@ export class SubmissionSender {
     const gaps = await submissions.gaps(this.#lease, count, LIMITS.nonceWindowMax, options);
     if (slots.length > 0) {
       const final = await this.#finalHead(options);
+      if (final !== null) await this.#watchFinal(final, options);
       const outcome = await this.#reconciler.run(slots, { count, final }, options);
       if (outcome.disagreement !== null) this.#problems.set("disagreement", outcome.disagreement);
       await this.#push(outcome.unmined, count, headNumber, options);
@@ -257,6 +261,18 @@ export class SubmissionSender {
       this.#problems.set("disagreement", error.message);
       return null;
     }
+  }
+
+  async #watchFinal(final: BlockRef, options: Options): Promise<void> {
+    const broken = await this.#finalBlocks.look(final, options);
+    if (broken === null) return;
+    const { submissions, logger } = this.#deps;
+    logger.error("finality was broken; the sender is frozen", { broken });
+    await submissions.freeze(
+      this.#lease,
+      `${broken}: results that were confirmed may be gone; look, and thaw with: quorate submissions unfreeze`,
+      options,
+    );
   }
 
   /** Gets going what is not in a block: signed, replaced, or sent again as it is. */

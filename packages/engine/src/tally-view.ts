@@ -2,6 +2,8 @@ import {
   assert,
   type EvidenceGrade,
   emptySnapshot,
+  type FinalDecision,
+  isArchived,
   isSettled,
   LIMITS,
   type NodeId,
@@ -20,6 +22,7 @@ interface Entry {
   record: TxRecord | null;
   readonly votes: Map<NodeId, SignedVote>;
   readonly violations: Map<NodeId, Set<ViolationType>>;
+  decision: FinalDecision | null;
   version: bigint;
   /** False when the view joined in the middle: then it must not be decided upon. */
   complete: boolean;
@@ -100,6 +103,12 @@ export class TallyView {
     return this.#entries.get(txId)?.violations ?? new Map();
   }
 
+  /** Whether it is known here that the transaction's votes are archived. */
+  isArchived(txId: TxId): boolean {
+    const entry = this.#entries.get(txId);
+    return entry !== undefined && entry.complete && isArchived(entry);
+  }
+
   /**
    * What to decide on: the snapshot in view, the empty one for a transaction that
    * was never seen, or null when the store must be asked.
@@ -109,9 +118,9 @@ export class TallyView {
     if (entry === undefined)
       return { snapshot: emptySnapshot(txId), version: 0n, revision: this.#revision };
     if (!entry.complete) return null;
-    const { status, record, votes, violations, version } = entry;
+    const { status, record, votes, violations, decision, version } = entry;
     return {
-      snapshot: { txId, status, record, votes, violations },
+      snapshot: { txId, status, record, votes, violations, decision },
       version,
       revision: this.#revision,
     };
@@ -123,12 +132,14 @@ export class TallyView {
     const entry = this.#entries.get(txId);
     // A read that was overtaken by the stream would hide what the stream has brought since.
     if (entry !== undefined && entry.version > fresh.version) return;
-    if (fresh.version === 0n && entry === undefined) return;
+    // Of an archived one there is nothing but its decision, and that must be known: it would look like a new one.
+    if (fresh.version === 0n && entry === undefined && !isArchived(fresh.snapshot)) return;
     this.#put(txId, {
       status: fresh.snapshot.status,
       record: fresh.snapshot.record,
       votes: new Map(fresh.snapshot.votes),
       violations: new Map([...fresh.snapshot.violations].map(([n, t]) => [n, new Set(t)])),
+      decision: fresh.snapshot.decision,
       version: fresh.version,
       complete: true,
     });
@@ -144,8 +155,9 @@ export class TallyView {
     for (const v of writes.violations) addTo(violations, v.nodeId, v.type);
     const { txId } = writes;
     const record = writes.record ?? base.snapshot.record;
+    const decision = base.snapshot.decision ?? writes.decision;
     this.adopt({
-      snapshot: { txId, status: writes.status, record, votes, violations },
+      snapshot: { txId, status: writes.status, record, votes, violations, decision },
       version: revision,
       revision,
     });
@@ -215,6 +227,12 @@ export class TallyView {
     if (change.kind === "status") entry.status = change.status;
     else if (change.kind === "record") entry.record = change.record;
     else if (change.kind === "vote") entry.votes.set(change.vote.vote.nodeId, change.vote);
+    else if (change.kind === "decision") entry.decision = change.decision;
+    // Only what is decided is ever archived, and the decision may be older than this view.
+    else if (change.kind === "archived") {
+      entry.votes.clear();
+      if (entry.decision === null) entry.complete = false;
+    }
   }
 
   #put(txId: TxId, entry: Entry): void {
@@ -226,7 +244,7 @@ export class TallyView {
     let looked = 0;
     for (const [id, e] of this.#entries) {
       oldest ??= id;
-      if (isSettled(e.status)) {
+      if (isSettled(e.status) || e.decision !== null) {
         oldest = id;
         break;
       }
@@ -258,6 +276,7 @@ function newEntry(): Entry {
     record: null,
     votes: new Map(),
     violations: new Map(),
+    decision: null,
     version: 0n,
     complete: true,
   };

@@ -1,6 +1,7 @@
 import {
   type ClusterId,
   type Epoch,
+  isArchived,
   isSettled,
   type NodeId,
   type PeerId,
@@ -309,9 +310,10 @@ export class TrusteeNode {
         ...common,
         journal: this.#deps.journal,
         record: (vote) => pipeline.record(vote),
-        recordedValue: async (txId) =>
-          (await store.read(txId, { signal: this.#running.signal })).snapshot.votes.get(nodeId)
-            ?.vote.value,
+        recordedValue: async (txId) => {
+          const { snapshot } = await store.read(txId, { signal: this.#running.signal });
+          return isArchived(snapshot) ? "archived" : snapshot.votes.get(nodeId)?.vote.value;
+        },
       },
     );
     this.#deadlines = new DeadlineMonitor(

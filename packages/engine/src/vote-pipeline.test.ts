@@ -321,6 +321,7 @@ describe("failures of the store", () => {
         record: null,
         votes: new Map([[nodeId, { ...odd, vote: { ...odd.vote, issuedAtMs: Number.NaN } }]]),
         violations: new Map(),
+        decision: null,
       },
       version: 5n,
       revision: 5n,

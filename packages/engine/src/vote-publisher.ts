@@ -48,8 +48,8 @@ export interface PublisherDependencies {
   readonly metrics: NodeMetrics;
   readonly journal: VoteJournal;
   readonly record: (vote: VerifiedVote) => Promise<RecordOutcome>;
-  /** This trustee's vote as etcd has it; asked only when the journal does not reach back. */
-  readonly recordedValue: (txId: TxId) => Promise<Value | undefined>;
+  /** This trustee's vote as etcd has it, or that its transaction is archived; asked only when the view and the journal do not tell. */
+  readonly recordedValue: (txId: TxId) => Promise<Value | "archived" | undefined>;
 }
 
 export type CastOutcome =
@@ -78,6 +78,8 @@ interface OwnVote {
   readonly value: Value;
   /** Null when it was signed in an earlier run, or refused: then it may be published again. */
   readonly outcome: Promise<RecordOutcome> | null;
+  /** Whether the outcome is that it was recorded: long ago, perhaps. */
+  readonly recorded: boolean;
 }
 
 /**
@@ -109,7 +111,8 @@ export class VotePublisher {
   /** Remembers what was signed before this run. Must come before the first `cast`. */
   async load(): Promise<void> {
     const { entries, complete } = await this.#deps.journal.load();
-    for (const { txId, value } of entries) this.#own.set(txId, { value, outcome: null });
+    for (const { txId, value } of entries)
+      this.#own.set(txId, { value, outcome: null, recorded: false });
     this.#remembersAll = complete;
   }
 
@@ -121,8 +124,11 @@ export class VotePublisher {
     const { view, metrics } = this.#deps;
     if (!this.#isMember(this.#setFor(txId))) return { kind: "NOT_A_TRUSTEE" };
     if (this.#stopped) return { kind: "REFUSED", code: "STOPPED" };
+    if (view.isArchived(txId)) return { kind: "REFUSED", code: "ARCHIVED" };
     const recorded = view.votes(txId).get(this.#options.nodeId)?.vote.value;
-    const standing = recorded ?? this.#own.get(txId)?.value ?? (await this.#lookUp(txId));
+    const lookedUp = recorded === undefined ? await this.#lookUp(txId) : undefined;
+    if (lookedUp === "archived") return { kind: "REFUSED", code: "ARCHIVED" };
+    const standing = recorded ?? lookedUp;
     // The look-up takes time, in which this may have stopped, or the same request come a second time.
     if (this.#stopped) return { kind: "REFUSED", code: "STOPPED" };
     const earlier = this.#own.get(txId);
@@ -134,10 +140,11 @@ export class VotePublisher {
     const outcome = new Promise<RecordOutcome>((resolve) =>
       this.#waiting.push({ txId, value, resolve }),
     );
-    this.#remember(txId, { value, outcome });
+    this.#remember(txId, { value, outcome, recorded: false });
     void outcome.then((end) => {
       // Refused is not the end of it: the same value may be tried again, another never.
-      if (end.kind === "REFUSED") this.#remember(txId, { value, outcome: null });
+      if (end.kind === "REFUSED") this.#remember(txId, { value, outcome: null, recorded: false });
+      else if (end.kind === "RECORDED") this.#remember(txId, { value, outcome, recorded: true });
     });
     this.#arm();
     return outcome;
@@ -156,9 +163,12 @@ export class VotePublisher {
     return member !== undefined && equalBytes(member.publicKey, this.#deps.signer.publicKey);
   }
 
-  /** What this trustee voted according to etcd, when its own memory does not reach back far enough. */
-  async #lookUp(txId: TxId): Promise<Value | undefined> {
-    if (this.#remembersAll) return undefined;
+  /** What this trustee voted: by its own memory, or according to etcd when that does not reach back far enough. */
+  async #lookUp(txId: TxId): Promise<Value | "archived" | undefined> {
+    const own = this.#own.get(txId);
+    // Recorded, and in view no more: it may be archived since.
+    if (own?.recorded === true) return (await this.#deps.recordedValue(txId)) ?? own.value;
+    if (own !== undefined || this.#remembersAll) return own?.value;
     return this.#deps.recordedValue(txId);
   }
 
