@@ -27,10 +27,8 @@ export {
 export { type AuditLogWorld, auditLogContract } from "./contracts/audit-log.contract.ts";
 export { type ChainWorld, chainContract } from "./contracts/chain.contract.ts";
 export { type GossipWorld, gossipContract } from "./contracts/gossip.contract.ts";
-export {
-  type SubmissionStoreWorld,
-  submissionStoreContract,
-} from "./contracts/submission-store.contract.ts";
+export type { SubmissionStoreWorld } from "./contracts/submission-fixture.ts";
+export { submissionStoreContract } from "./contracts/submission-store.contract.ts";
 export {
   castVotes,
   TallyFixture,
@@ -69,8 +67,11 @@ export { type MemoryMetrics, memoryMetrics } from "./memory-metrics.ts";
 export {
   createMemorySubmissionStore,
   type MemorySubmissionStore,
-  type MemorySubmissionStoreOptions,
 } from "./memory-submission-store.ts";
+export type {
+  MemorySubmissionStoreOptions,
+  OperatorLogEntry,
+} from "./memory-submission-store-tables.ts";
 export { SharedTally } from "./memory-tally-shared.ts";
 export {
   MemoryTallyStore,

@@ -7,12 +7,26 @@ import { createMemorySubmissionStore } from "./memory-submission-store.ts";
 
 submissionStoreContract("memory", async () => {
   let nowMs = 1_000;
-  const store = createMemorySubmissionStore({ nowMs: () => nowMs++ });
+  let losing = false;
+  const store = createMemorySubmissionStore({
+    nowMs: () => nowMs++,
+    faults: {
+      after: () => {
+        if (!losing) return;
+        losing = false;
+        throw new StoreError("UNAVAILABLE", "reply lost", { retryable: true });
+      },
+    },
+  });
   return {
     store,
     other: store,
-    setSenderFrozen: async (sender, frozen) => void store.setSenderFrozen(sender, frozen),
+    lossy: store,
+    loseNextReply: () => {
+      losing = true;
+    },
     archive: async (txId) => store.archive(txId),
+    operatorLog: async () => store.operatorLog(),
     close: async () => undefined,
   };
 });

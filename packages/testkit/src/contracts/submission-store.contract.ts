@@ -1,82 +1,30 @@
-import {
-  bytesToHex,
-  type EvmAddress,
-  hash,
-  parseEpoch,
-  parseEvmAddress,
-  parseTxId,
-  parseValue,
-  type TxId,
-  unwrap,
-  utf8,
-} from "@quorate/core";
-import {
-  type Hex,
-  type NewSubmission,
-  type RecordItem,
-  type Sender,
-  type SenderLease,
-  type Slot,
-  StoreError,
-  type SubmissionStore,
-} from "@quorate/ports";
+import { parseValue, unwrap, utf8 } from "@quorate/core";
+import type { SenderLease, SubmissionStore } from "@quorate/ports";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
-/** One database, empty at first, as one test sees it. */
-export interface SubmissionStoreWorld {
-  readonly store: SubmissionStore;
-  /** The same database as another process would open it. */
-  readonly other: SubmissionStore;
-  setSenderFrozen(sender: Sender, frozen: boolean): Promise<void>;
-  /** Removes a confirmed submission, as retention does. */
-  archive(txId: TxId): Promise<void>;
-  close(): Promise<void>;
-}
-
-type Sign = Parameters<SubmissionStore["assign"]>[1]["sign"];
-type NewAttempt = Parameters<SubmissionStore["addAttempt"]>[2];
-
-const ADDRESS: EvmAddress = unwrap(parseEvmAddress(`0x${"a1".repeat(20)}`));
-const SENDER: Sender = { chainId: 31337, address: ADDRESS };
-const FEES = { maxFeePerGasWei: 30_000_000_000n, maxPriorityFeePerGasWei: 1_000_000_000n };
-const GAS_LIMIT = 500_000n;
-const WINDOW_MAX = 8;
-
-function hexOf(...words: readonly string[]): Hex {
-  return `0x${bytesToHex(hash(...words.map(utf8)))}`;
-}
-
-function txIdOf(name: string): TxId {
-  return unwrap(parseTxId(name));
-}
-
-function submission(name: string, value: bigint = 7n): NewSubmission {
-  return {
-    txId: txIdOf(name),
-    key: hexOf("key", name),
-    value: unwrap(parseValue(value)),
-    epoch: unwrap(parseEpoch(1)),
-    decisionRevision: 42n,
-  };
-}
-
-function itemOf({ txId, value }: NewSubmission): RecordItem {
-  return { txId, value };
-}
-
-/** Deterministic, as a signer is: the same nonce and batch give the same bytes. */
-const sign: Sign = async (nonce, items) => {
-  const text = `${nonce}:${items.map(({ txId, value }) => `${txId}=${value}`).join(",")}`;
-  return { hash: hexOf("signed", text), raw: utf8(text), ...FEES };
-};
-
-function attempt(kind: NewAttempt["kind"], name: string): NewAttempt {
-  return { hash: hexOf("attempt", name), raw: utf8(name), kind, ...FEES };
-}
-
-function inclusion(mined: Hex, block: bigint, status: "success" | "reverted" = "success") {
-  return { hash: mined, blockNumber: block, blockHash: hexOf("block", `${block}`), status };
-}
+import {
+  attempt,
+  expectRefused,
+  FEES,
+  firstHash,
+  GAS_LIMIT,
+  hexOf,
+  inclusion,
+  itemOf,
+  REQUEUES_MAX,
+  requeued,
+  SENDER,
+  type Sign,
+  type SubmissionSteps,
+  type SubmissionStoreWorld,
+  sign,
+  submission,
+  submissionSteps,
+  txIdOf,
+  WINDOW_MAX,
+} from "./submission-fixture.ts";
+import { recoveryLaws } from "./submission-recovery.contract.ts";
+import { reservationLaws } from "./submission-reservation.contract.ts";
 
 /** The contract of SubmissionStore: to be run on each implementation. */
 export function submissionStoreContract(
@@ -86,58 +34,19 @@ export function submissionStoreContract(
   describe(`SubmissionStore contract: ${name}`, () => {
     let world: SubmissionStoreWorld;
     let store: SubmissionStore;
+    let steps: SubmissionSteps;
 
     beforeEach(async () => {
       world = await makeWorld();
       store = world.store;
+      steps = submissionSteps(store);
     });
     afterEach(() => world.close());
 
-    async function enqueue(...names: readonly string[]): Promise<readonly RecordItem[]> {
-      const submissions = names.map((each) => submission(each));
-      await store.enqueue(submissions, SENDER);
-      return submissions.map(itemOf);
-    }
-
-    async function assign(
-      lease: SenderLease,
-      items: readonly RecordItem[],
-      overrides: { readonly windowMax?: number; readonly sign?: Sign } = {},
-    ) {
-      return store.assign(lease, {
-        items,
-        windowMax: WINDOW_MAX,
-        gasLimit: GAS_LIMIT,
-        sign,
-        ...overrides,
-      });
-    }
-
-    /** Takes the named ids from new to ASSIGNED under one nonce. */
-    async function assigned(lease: SenderLease, ...names: readonly string[]): Promise<Slot> {
-      const outcome = await assign(lease, await enqueue(...names));
-      if (outcome.kind !== "assigned") throw new Error(`assign said ${outcome.kind}`);
-      return outcome.slot;
-    }
-
-    async function stateOf(id: string): Promise<string | undefined> {
-      return (await store.get(txIdOf(id)))?.state;
-    }
-
-    function firstHash(slot: Slot): Hex {
-      const [first] = slot.attempts;
-      if (first === undefined) throw new Error("a slot has an attempt");
-      return first.hash;
-    }
-
-    async function expectRefused(call: Promise<unknown>): Promise<void> {
-      const error: unknown = await call.then(
-        () => "resolved",
-        (reason: unknown) => reason,
-      );
-      expect(error).toBeInstanceOf(StoreError);
-      expect(error).toMatchObject({ code: "REFUSED", retryable: false });
-    }
+    const enqueue: SubmissionSteps["enqueue"] = (...names) => steps.enqueue(...names);
+    const assign: SubmissionSteps["assign"] = (...call) => steps.assign(...call);
+    const assigned: SubmissionSteps["assigned"] = (...call) => steps.assigned(...call);
+    const stateOf: SubmissionSteps["stateOf"] = (id) => steps.stateOf(id);
 
     describe("leadership", () => {
       test("each new leader gets a higher epoch, and only the newest leads", async () => {
@@ -186,7 +95,7 @@ export function submissionStoreContract(
         expect(await store.addAttempt(old, 0n, attempt("BUMP", "late"))).toBe("fenced");
         expect(await store.markIncluded(old, 0n, inclusion(firstHash(slot), 1n))).toBe("fenced");
         expect(await store.markReorged(old, 0n, "late")).toBe("fenced");
-        const final = { state: "FINALIZED_FOREIGN", blockNumber: 1n, items: [] } as const;
+        const final = requeued("tx-a");
         expect(await store.markFinalized(old, 0n, final)).toBe("fenced");
         expect(await store.markAlreadyRecorded(old, queued.txId, 1n)).toBe("fenced");
         expect(await store.quarantine(old, queued.txId, "late")).toBe("fenced");
@@ -436,14 +345,14 @@ export function submissionStoreContract(
 
       test("a frozen sender takes no nonce until it is released", async () => {
         const lease = await store.becomeLeader(SENDER, 0n);
-        await world.setSenderFrozen(SENDER, true);
+        await store.freeze(SENDER, "for the test");
         const items = await enqueue("tx-a");
         expect(await assign(lease, items)).toEqual({ kind: "frozen" });
         expect(await stateOf("tx-a")).toBe("QUEUED");
         // A new leader does not thaw it.
         const next = await store.becomeLeader(SENDER, 0n);
         expect(await assign(next, items)).toEqual({ kind: "frozen" });
-        await world.setSenderFrozen(SENDER, false);
+        await store.thaw(SENDER, "ada");
         expect(await assign(next, items)).toMatchObject({ kind: "assigned" });
       });
     });
@@ -485,12 +394,7 @@ export function submissionStoreContract(
       test("a final nonce takes no more attempts", async () => {
         const lease = await store.becomeLeader(SENDER, 0n);
         await assigned(lease, "tx-a");
-        const items = [{ txId: txIdOf("tx-a"), outcome: "requeue", txHash: null }] as const;
-        await store.markFinalized(lease, 0n, {
-          state: "FINALIZED_FOREIGN",
-          blockNumber: 9n,
-          items,
-        });
+        await store.markFinalized(lease, 0n, requeued("tx-a"));
         await expectRefused(store.addAttempt(lease, 0n, attempt("BUMP", "late")));
       });
 
@@ -536,7 +440,12 @@ export function submissionStoreContract(
           { txId: txIdOf("tx-a"), ...finalized },
           { txId: txIdOf("tx-b"), ...finalized },
         ];
-        const final = { state: "FINALIZED_OK", blockNumber: 6n, items } as const;
+        const final = {
+          state: "FINALIZED_OK",
+          blockNumber: 6n,
+          items,
+          requeuesMax: REQUEUES_MAX,
+        } as const;
         expect(await store.markFinalized(lease, 0n, final)).toBe("done");
         expect(await store.liveSlots(SENDER)).toEqual([]);
         const done = await store.get(txIdOf("tx-b"));
@@ -557,7 +466,12 @@ export function submissionStoreContract(
         await store.markIncluded(lease, 0n, inclusion(mined, 5n));
         expect(await store.markIncluded(lease, 0n, inclusion(mined, 5n))).toBe("done");
         const items = [{ txId: txIdOf("tx-a"), outcome: "finalized", txHash: mined }] as const;
-        const final = { state: "FINALIZED_OK", blockNumber: 5n, items } as const;
+        const final = {
+          state: "FINALIZED_OK",
+          blockNumber: 5n,
+          items,
+          requeuesMax: REQUEUES_MAX,
+        } as const;
         await store.markFinalized(lease, 0n, final);
         const once = await store.get(txIdOf("tx-a"));
         expect(await store.markFinalized(lease, 0n, final)).toBe("done");
@@ -615,7 +529,12 @@ export function submissionStoreContract(
           { txId: txIdOf("tx-b"), outcome: "quarantine", txHash: null },
           { txId: txIdOf("tx-c"), outcome: "finalized", txHash: mined },
         ] as const;
-        const final = { state: "FINALIZED_REVERTED", blockNumber: 5n, items } as const;
+        const final = {
+          state: "FINALIZED_REVERTED",
+          blockNumber: 5n,
+          items,
+          requeuesMax: REQUEUES_MAX,
+        } as const;
         expect(await store.markFinalized(lease, 0n, final)).toBe("done");
         expect(await store.get(txIdOf("tx-a"))).toMatchObject({ state: "QUEUED", nonce: null });
         expect(await stateOf("tx-b")).toBe("QUARANTINED");
@@ -636,7 +555,12 @@ export function submissionStoreContract(
         // The bytes are signed; the slot still names what they carry.
         expect(await store.liveSlots(SENDER)).toMatchObject([{ items: [{ txId: "tx-a" }] }]);
         const items = [{ txId: txIdOf("tx-a"), outcome: "finalized", txHash: mined }] as const;
-        await store.markFinalized(lease, 0n, { state: "FINALIZED_OK", blockNumber: 5n, items });
+        await store.markFinalized(lease, 0n, {
+          state: "FINALIZED_OK",
+          blockNumber: 5n,
+          items,
+          requeuesMax: REQUEUES_MAX,
+        });
         expect(await stateOf("tx-a")).toBe("QUARANTINED");
         expect(await store.liveSlots(SENDER)).toEqual([]);
       });
@@ -648,7 +572,12 @@ export function submissionStoreContract(
         const b = { ...a, txId: txIdOf("tx-b") };
         const stranger = { ...a, txId: txIdOf("tx-stranger") };
         for (const items of [[a], [a, b, stranger]]) {
-          const final = { state: "FINALIZED_FOREIGN", blockNumber: 5n, items } as const;
+          const final = {
+            state: "FINALIZED_FOREIGN",
+            blockNumber: 5n,
+            items,
+            requeuesMax: REQUEUES_MAX,
+          } as const;
           await expectRefused(store.markFinalized(lease, 0n, final));
         }
         expect(await store.liveSlots(SENDER)).toMatchObject([{ state: "SIGNED" }]);
@@ -659,7 +588,12 @@ export function submissionStoreContract(
         const lease = await store.becomeLeader(SENDER, 0n);
         const mined = firstHash(await assigned(lease, "tx-a"));
         const items = [{ txId: txIdOf("tx-a"), outcome: "requeue", txHash: null }] as const;
-        const final = { state: "FINALIZED_FOREIGN", blockNumber: null, items } as const;
+        const final = {
+          state: "FINALIZED_FOREIGN",
+          blockNumber: null,
+          items,
+          requeuesMax: REQUEUES_MAX,
+        } as const;
         await store.markFinalized(lease, 0n, final);
         const other = { ...final, state: "FINALIZED_OK" } as const;
         await expectRefused(store.markFinalized(lease, 0n, other));
@@ -722,13 +656,11 @@ export function submissionStoreContract(
         await store.markAlreadyRecorded(lease, txIdOf("tx-a"), 4n);
         await store.markConfirmed([txIdOf("tx-a")]);
         await world.archive(txIdOf("tx-a"));
-        expect(await store.get(txIdOf("tx-a"))).toBeNull();
-        expect(await store.enqueue([submission("tx-a")], SENDER)).toEqual([
-          { kind: "exists", state: "FINALIZED" },
-        ]);
-        expect(await store.enqueue([submission("tx-a", 8n)], SENDER)).toEqual([
-          { kind: "conflict", storedValue: 7n },
-        ]);
+        for (const value of [7n, 8n]) {
+          expect(await store.enqueue([submission("tx-a", value)], SENDER)).toEqual([
+            { kind: "archived", storedValue: 7n },
+          ]);
+        }
         expect(await store.peekQueued(SENDER, 10)).toEqual([]);
       });
 
@@ -741,5 +673,8 @@ export function submissionStoreContract(
         expect(await store.get(txIdOf("tx-a"))).toBeNull();
       });
     });
+
+    reservationLaws(() => world);
+    recoveryLaws(() => world);
   });
 }

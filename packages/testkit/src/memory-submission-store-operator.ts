@@ -1,0 +1,75 @@
+import { isLiveSlot, mayThawItself } from "@quorate/core";
+import type { SubmissionStore } from "@quorate/ports";
+
+import { type SubmissionTables, senderKey } from "./memory-submission-store-tables.ts";
+
+/** Leadership, and what a person does. */
+export function operatorCalls(
+  tables: SubmissionTables,
+): Pick<
+  SubmissionStore,
+  "becomeLeader" | "isLeader" | "senderState" | "freeze" | "thaw" | "release"
+> {
+  return {
+    becomeLeader: (sender, nextNonceFloor, options = {}) =>
+      tables.run("becomeLeader", options, () => {
+        const row = tables.senders.get(senderKey(sender)) ?? {
+          epoch: 0n,
+          nextNonce: nextNonceFloor,
+          frozen: null,
+          importedThroughBlock: null,
+        };
+        row.epoch += 1n;
+        if (nextNonceFloor > row.nextNonce) row.nextNonce = nextNonceFloor;
+        tables.senders.set(senderKey(sender), row);
+        return { chainId: sender.chainId, address: sender.address, leaderEpoch: row.epoch };
+      }),
+
+    isLeader: (lease, options = {}) =>
+      tables.run("isLeader", options, () => tables.held(lease) !== null),
+
+    senderState: (sender, options = {}) =>
+      tables.run("senderState", options, () => {
+        const row = tables.senders.get(senderKey(sender));
+        if (row === undefined) return null;
+        const { chainId, address } = sender;
+        const { epoch, nextNonce, frozen, importedThroughBlock } = row;
+        return { chainId, address, leaderEpoch: epoch, nextNonce, frozen, importedThroughBlock };
+      }),
+
+    freeze: (sender, reason, options = {}) =>
+      tables.run("freeze", options, () => {
+        const row = tables.senders.get(senderKey(sender));
+        if (row === undefined) return false;
+        // The reason stays, but for one that needs a person in place of one that does not.
+        if (row.frozen !== null && !(mayThawItself(row.frozen.reason) && !mayThawItself(reason))) {
+          return true;
+        }
+        row.frozen = { reason, sinceMs: tables.options.nowMs() };
+        tables.log({ action: "FREEZE", subject: senderKey(sender), by: null, reason });
+        return true;
+      }),
+
+    thaw: (sender, by, options = {}) =>
+      tables.run("thaw", options, () => {
+        const row = tables.senders.get(senderKey(sender));
+        if (row === undefined) return false;
+        if (row.frozen === null) return true;
+        const { reason } = row.frozen;
+        row.frozen = null;
+        tables.log({ action: "THAW", subject: senderKey(sender), by, reason });
+        return true;
+      }),
+
+    release: (txId, by, reason, options = {}) =>
+      tables.run("release", options, () => {
+        const row = tables.submissions.get(txId);
+        if (row === undefined) return tables.archive.has(txId) ? "not-quarantined" : "unknown";
+        if (row.state !== "QUARANTINED") return "not-quarantined";
+        if (row.slot !== null && isLiveSlot(row.slot.state)) return "slot-live";
+        tables.requeue(row);
+        tables.log({ action: "RELEASE", subject: txId, by, reason });
+        return "released";
+      }),
+  };
+}
