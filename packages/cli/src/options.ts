@@ -11,6 +11,18 @@ export function nodeUrlFrom(
   return flag ?? (fromEnv === undefined || fromEnv === "" ? NODE_URL_DEFAULT : fromEnv);
 }
 
+/** Where the submitter of a local cluster listens. */
+export const SUBMITTER_URL_DEFAULT = "http://127.0.0.1:7600";
+
+/** The submitter to ask: the flag, else the environment, else the one of a local cluster. */
+export function submitterUrlFrom(
+  flag: string | undefined,
+  env: Readonly<Record<string, string | undefined>>,
+): string {
+  const fromEnv = env["QUORATE_SUBMITTER"];
+  return flag ?? (fromEnv === undefined || fromEnv === "" ? SUBMITTER_URL_DEFAULT : fromEnv);
+}
+
 /** For commander: an http URL, or a message that says what it should be. */
 export function httpUrl(text: string): string {
   if (URL.canParse(text) && ["http:", "https:"].includes(new URL(text).protocol)) return text;

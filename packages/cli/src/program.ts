@@ -7,6 +7,7 @@ import { addDevCommands } from "./commands/dev.ts";
 import { addEvidenceCommands } from "./commands/evidence.ts";
 import { addQueryCommands } from "./commands/query.ts";
 import { addReceiptsCommand } from "./commands/receipts.ts";
+import { addSubmissionsCommands } from "./commands/submissions.ts";
 import { addTrusteeCommands } from "./commands/trustee.ts";
 import { addVoteCommand } from "./commands/vote.ts";
 import { type CommandContext, createContext } from "./context.ts";
@@ -49,6 +50,7 @@ Data goes to stdout, everything else to stderr. Exit code 0: done, 1: failed, 2:
   addBanCommands(program, context);
   addClusterCommands(program, context);
   addTrusteeCommands(program, context);
+  addSubmissionsCommands(program, context);
   addAppCommands(program);
   return program;
 }

@@ -175,7 +175,7 @@ async function retry(
       "SLOT_LIVE",
       `${txId.value} was signed under nonce ${found?.nonce ?? "unknown"}, which is not final: that transaction may still be mined, and a second one could not be told from it. It can be retried once the nonce is final.`,
     );
-  const state = found?.archivedAtMs != null ? "archived" : (found?.state ?? "gone");
+  const state = found === null ? "gone" : found.archivedAtMs === null ? found.state : "archived";
   return refusal(
     409,
     "NOT_QUARANTINED",
@@ -226,6 +226,7 @@ async function senderJson(context: SubmitterApiContext): Promise<object> {
   const sender = senderOf(context);
   const state = await submissions.senderState(sender, within());
   const [onChain, counts] = await Promise.all([chainSide(context), submissions.counts(within())]);
+  const frozen = state?.frozen ?? null;
   const live = state === null ? [] : await submissions.liveSlots(sender, within());
   const from = onChain.latest ?? live[0]?.nonce ?? state?.nextNonce ?? 0n;
   const gaps = state === null ? [] : await submissions.gaps(sender, from, GAPS_SHOWN_MAX, within());
@@ -238,10 +239,7 @@ async function senderJson(context: SubmitterApiContext): Promise<object> {
     leaderEpoch: state?.leaderEpoch.toString() ?? null,
     nextNonce: state?.nextNonce.toString() ?? null,
     importedThroughBlock: state?.importedThroughBlock?.toString() ?? null,
-    frozen:
-      state?.frozen == null
-        ? null
-        : { reason: state.frozen.reason, since: isoTime(state.frozen.sinceMs) },
+    frozen: frozen === null ? null : { reason: frozen.reason, since: isoTime(frozen.sinceMs) },
     liveNonces: live.map(({ nonce }) => nonce.toString()),
     gaps: gaps.map(String),
     counts,

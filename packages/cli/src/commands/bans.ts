@@ -58,7 +58,7 @@ Examples:
 }
 
 /** `user@host`, as the machine knows them. */
-function operatorDefault(): string {
+export function operatorDefault(): string {
   try {
     return `${userInfo().username}@${hostname()}`;
   } catch {

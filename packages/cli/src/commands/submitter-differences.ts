@@ -1,0 +1,34 @@
+/** What the database and the chain say of one account. Null: nobody could be asked. */
+export interface SenderFacts {
+  readonly nextNonce: bigint | null;
+  readonly latestNonce: bigint | null;
+  /** The highest of the latest and pending counts over all endpoints. */
+  readonly pendingNonce: bigint | null;
+  readonly importedThroughBlock: bigint | null;
+  readonly finalizedBlock: bigint | null;
+  readonly gaps: readonly bigint[];
+  readonly quarantined: number;
+}
+
+/** Why the database's history may not be the chain's, in sentences for whoever is about to let it go on. None: nothing differs. */
+export function differencesOf(facts: SenderFacts): readonly string[] {
+  const { nextNonce, latestNonce, pendingNonce, importedThroughBlock, finalizedBlock } = facts;
+  const found: string[] = [];
+  if (latestNonce === null || finalizedBlock === null)
+    found.push("the chain could not be asked, so nothing is known of what it holds");
+  if (nextNonce !== null && pendingNonce !== null && pendingNonce > nextNonce)
+    found.push(
+      `${pendingNonce - nextNonce} transactions of this account are on the chain or in a pool that the database does not know: it is older than the chain (a restored backup), or something else uses the key`,
+    );
+  if (facts.gaps.length > 0)
+    found.push(
+      `nothing was ever signed for nonces ${facts.gaps.join(", ")}, and later ones wait behind them`,
+    );
+  if (finalizedBlock !== null && importedThroughBlock === null)
+    found.push("the contract's events were never held against the database");
+  if (facts.quarantined > 0)
+    found.push(
+      `${facts.quarantined} submissions are QUARANTINED (see: quorate submissions list --state QUARANTINED)`,
+    );
+  return found;
+}
