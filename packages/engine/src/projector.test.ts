@@ -8,15 +8,17 @@ import {
   toBase64,
   unwrap,
 } from "@quorate/core";
-import type { StandaloneViolation } from "@quorate/ports";
+import type { Change, StandaloneViolation } from "@quorate/ports";
 import {
   createMemoryAuditLog,
   type MemoryAuditLog,
+  type MemoryMetrics,
   MemoryTallyStore,
   memoryLogger,
   memoryMetrics,
   nodeAt,
   prng,
+  SharedTally,
   testCluster,
   vote,
 } from "@quorate/testkit";
@@ -35,7 +37,14 @@ afterEach(async () => {
 
 function start(
   audit: MemoryAuditLog,
-  options: Partial<Pick<ProjectorDependencies, "fault" | "logger">> = {},
+  {
+    shared = world.shared,
+    metrics = memoryMetrics(),
+    ...options
+  }: Partial<Pick<ProjectorDependencies, "fault" | "logger">> & {
+    readonly shared?: SharedTally;
+    readonly metrics?: MemoryMetrics;
+  } = {},
 ): {
   readonly projector: Projector;
   readonly ended: Promise<unknown>;
@@ -44,11 +53,11 @@ function start(
   const stop = new AbortController();
   stops.push(stop);
   const projector = new Projector({
-    store: new MemoryTallyStore(world.shared, { clock: world.clock }),
+    store: new MemoryTallyStore(shared, { clock: world.clock }),
     audit,
     clock: world.clock,
     logger: memoryLogger(),
-    metrics: submitterMetrics(memoryMetrics()),
+    metrics: submitterMetrics(metrics),
     verify: world.cluster.verify,
     ...options,
   });
@@ -227,6 +236,80 @@ test("history that was compacted away before it was projected is an error, not a
   expect(String(await ended)).toContain("compacted away");
 });
 
+/** An etcd restored from a snapshot of the world's as it was at a revision. */
+function restoredFrom(revision: bigint, lineage: string): SharedTally {
+  const restored = new SharedTally({ clock: world.clock }, lineage);
+  for (;;) {
+    const set = world.shared.changesAfter(restored.revision);
+    if (set === null || set.revision > revision) return restored;
+    restored.publish(set.changes);
+  }
+}
+
+/** A vote that comes after a restore. */
+function lateVote(txId: string): Change {
+  const { peerId, ...signed } = vote(world.cluster, 0, txId, 7);
+  return { kind: "vote", txId: tx(txId), vote: signed, peerId };
+}
+
+test("an etcd restored from an older snapshot is folded again, and what comes later is projected", async () => {
+  world = await World.open({ running: 1 });
+  const audit = createMemoryAuditLog();
+  const first = start(audit);
+  await makeHistory("a");
+  await makeHistory("b");
+  await first.stop();
+  const before = audit.records();
+  const restored = restoredFrom(8n, "restored");
+  expect(world.shared.revision).toBeGreaterThan(10n);
+  const logger = memoryLogger();
+  const metrics = memoryMetrics();
+  const second = start(audit, { logger, shared: restored, metrics });
+  await world.clock.advance(1);
+  const { bans, transactions, ...rest } = audit.records();
+  expect(rest).toEqual({ ...rest, votes: before.votes, violations: before.violations });
+  expect(transactions.map((t) => t.status)).toEqual(before.transactions.map((t) => t.status));
+  expect(bans).toHaveLength(before.bans.length);
+  expect(second.projector.position).toBe(restored.revision);
+  restored.publish([lateVote("c")]);
+  await world.clock.advance(1);
+  expect(rowsOf(audit)["votes"]).toHaveLength(before.votes.length + 1);
+  expect(logger.records.filter(({ level }) => level === "error")).toHaveLength(1);
+  expect(metrics.value("history_restarts_total")).toBe(1);
+});
+
+test("the same etcd gone back is noticed by its revision, and is not waited for", async () => {
+  world = await World.open({ running: 1 });
+  const audit = createMemoryAuditLog();
+  const first = start(audit);
+  await makeHistory("a");
+  await first.stop();
+  const back = restoredFrom(3n, world.shared.lineage);
+  start(audit, { shared: back });
+  back.publish([lateVote("c")]);
+  await world.clock.advance(1);
+  expect(rowsOf(audit)["votes"]).toContain("c/node-001");
+  expect(await audit.lineage()).toEqual({ id: world.shared.lineage, restarts: 1 });
+});
+
+test("of a restored etcd whose beginning is compacted away the present state is recorded", async () => {
+  world = await World.open({ running: 1 });
+  const audit = createMemoryAuditLog();
+  await audit.append(null, { revision: 3n, rows: [] });
+  await audit.beginLineage({ position: 3n, restarts: 0 }, { id: "before", reason: null });
+  await makeHistory("a");
+  world.shared.compact(world.shared.revision);
+  const { projector } = start(audit);
+  await world.clock.advance(1);
+  const clean = rowsOf(audit);
+  expect(clean["votes"]).toHaveLength(6);
+  expect(clean["transactions"]).toEqual(["a-good=THRESHOLD_REACHED", "a-silent=ABORTED_BYZANTINE"]);
+  expect(projector.position).toBe(world.shared.revision);
+  await makeHistory("b");
+  await world.clock.advance(1);
+  expect(rowsOf(audit)["votes"]).toHaveLength(12);
+});
+
 test("bans with their evidence, ends of bans and receipts come into history as they were", async () => {
   world = await World.open({ running: 1 });
   const { nodeId, peerId } = nodeAt(world.cluster, 1);
@@ -367,6 +450,7 @@ test("a projector that is stopped far behind ends, though the watch has more in 
     audit: {
       ...audit,
       position: async () => null,
+      lineage: async () => ({ id: world.shared.lineage, restarts: 0 }),
       append: (_expected, _batch, options) =>
         new Promise((_resolve, reject) => {
           options?.signal?.addEventListener("abort", () => reject(new Error("aborted")));

@@ -1,10 +1,8 @@
-import { type TrusteeSets, type TxId, type Verify, voteToJson } from "@quorate/core";
+import type { TrusteeSets, Verify } from "@quorate/core";
 import {
   type AbortOptions,
   type AuditBatch,
   type AuditLog,
-  type AuditRow,
-  type Change,
   type ChangeSet,
   type Clock,
   type FaultPoint,
@@ -15,8 +13,8 @@ import {
 } from "@quorate/ports";
 import { isBorneOut } from "./borne-out.ts";
 import type { SubmitterMetrics } from "./catalogue.ts";
-
-type Row = AuditRow & { readonly revision: bigint };
+import { isViolation, rowsOf, type ViolationChange } from "./history-rows.ts";
+import { presentState } from "./present-state.ts";
 
 export interface ProjectorDependencies {
   readonly store: TallyStore;
@@ -40,6 +38,9 @@ const ROWS_MAX = 2_000;
  * in the same database transaction as the rows. While PostgreSQL is away it waits;
  * etcd keeps the history (compaction stays behind the position).
  * One runs in a cluster, by election; a second one would only be refused as stale.
+ *
+ * When etcd is not the one that the position is of (a snapshot was restored), history is folded again from the
+ * oldest revision there is: what is recorded already adds nothing, and nothing decided is undone.
  */
 export class Projector {
   readonly #deps: ProjectorDependencies;
@@ -59,10 +60,46 @@ export class Projector {
     return this.#position;
   }
 
-  /** Runs until aborted. Rejects when history was compacted away before it was projected. */
+  /** Runs until aborted. Rejects when history was compacted away before it was projected, or when etcd is replaced meanwhile. */
   async run(options: { readonly signal: AbortSignal }): Promise<void> {
     this.#waiting = [];
-    this.#position = await this.#retrying(() => this.#deps.audit.position(options), options);
+    const restarts = await this.#retrying(() => this.#settleLineage(options), options);
+    try {
+      await this.#follow(options);
+    } catch (error) {
+      const compacted = error instanceof StoreError && error.code === "CORRUPT";
+      // Of an etcd that follows another the whole state counts, for all that led to it was there before, or is lost.
+      if (!compacted || restarts === 0 || this.#position !== null || options.signal.aborted)
+        throw error;
+      this.#waiting = [];
+      await this.#retrying(() => this.#recordState(options), options);
+      await this.#follow(options);
+    }
+  }
+
+  /** Finds the place to go on from, in the etcd that is there. @returns how often history began again */
+  async #settleLineage(options: AbortOptions): Promise<number> {
+    const { audit, store, logger, metrics } = this.#deps;
+    for (;;) {
+      const position = await audit.position(options);
+      const known = await audit.lineage(options);
+      this.#position = position;
+      const { id, revision } = await store.lineage(options);
+      const reason = replacedBy({ position, known: known.id }, { id, revision });
+      if (reason === null && known.id === id) return known.restarts;
+      const at = { position, restarts: known.restarts };
+      if ((await audit.beginLineage(at, { id, reason }, options)) === "stale") continue;
+      if (reason === null) continue;
+      metrics.historyRestarts.inc({});
+      logger.error("etcd is not the one that history was projected from, it is folded again", {
+        reason,
+        position: position?.toString() ?? null,
+        revision: revision.toString(),
+      });
+    }
+  }
+
+  async #follow(options: { readonly signal: AbortSignal }): Promise<void> {
     const stop = new AbortController();
     const signal = AbortSignal.any([options.signal, stop.signal]);
     const drain = this.#drain({ signal });
@@ -77,6 +114,28 @@ export class Projector {
       this.#room?.();
       await Promise.allSettled([drain, watch]);
     }
+  }
+
+  /** Records all that etcd holds now, where its history no longer tells how that came to be. */
+  async #recordState(options: AbortOptions): Promise<void> {
+    const { audit, store, logger } = this.#deps;
+    const { revision } = await store.lineage(options);
+    const expected = this.#position;
+    for await (const changes of presentState(store, options)) {
+      const rows = await this.#rowsOf([{ revision, changes }], options);
+      const outcome = await audit.append(expected, { revision, rows, partial: true }, options);
+      if (outcome === "stale") throw new Error("another projector records the present state");
+    }
+    const outcome = await audit.append(expected, { revision, rows: [] }, options);
+    const position = outcome === "stale" ? await audit.position(options) : revision;
+    if (position !== revision) throw new Error("another projector moved the position");
+    this.#position = revision;
+    logger.warn(
+      "the beginning of etcd's history is compacted away: its present state was recorded",
+      {
+        revision: revision.toString(),
+      },
+    );
   }
 
   async #take(set: ChangeSet, signal: AbortSignal): Promise<void> {
@@ -134,11 +193,15 @@ export class Projector {
       sets.push(set);
       size += set.changes.length;
     }
-    const changes = sets.flatMap((set) => set.changes);
-    const borneOut = await this.#borneOut(changes.filter(isViolation), options);
-    const rows = sets.flatMap((set) => rowsOf(set, borneOut));
+    const rows = await this.#rowsOf(sets, options);
     const revision = sets.at(-1)?.revision ?? 0n;
     return { batch: { revision, rows }, taken: sets.length };
+  }
+
+  async #rowsOf(sets: readonly ChangeSet[], options: AbortOptions): Promise<AuditBatch["rows"]> {
+    const changes = sets.flatMap((set) => set.changes);
+    const borneOut = await this.#borneOut(changes.filter(isViolation), options);
+    return sets.flatMap((set) => rowsOf(set, borneOut));
   }
 
   /** Which of these violations their own evidence backs. */
@@ -187,66 +250,13 @@ export class Projector {
   }
 }
 
-type ViolationChange = Extract<Change, { kind: "violation" }>;
-
-function isViolation(change: Change): change is ViolationChange {
-  return change.kind === "violation";
-}
-
-function rowsOf(set: ChangeSet, borneOut: ReadonlySet<ViolationChange>): readonly Row[] {
-  const statuses = new Map<TxId, Extract<Change, { kind: "status" }>>();
-  for (const change of set.changes) if (change.kind === "status") statuses.set(change.txId, change);
-  const rows: Row[] = [];
-  const add = (row: AuditRow): void => {
-    rows.push({ ...row, revision: set.revision });
-  };
-  for (const change of set.changes) {
-    if (change.kind === "vote") add(voteRow(change));
-    else if (change.kind === "violation") {
-      const { evidence, ...rest } = change.violation;
-      const evidenceJson = JSON.stringify(evidence);
-      add({ kind: "violation", ...rest, evidenceJson, borneOut: borneOut.has(change) });
-    } else if (change.kind === "ban") {
-      // That a ban ended is told by its lift.
-      if (change.ban === null) continue;
-      const { evidence, ...rest } = change.ban;
-      add({ kind: "ban", ...rest, evidenceJson: JSON.stringify(evidence) });
-    } else if (change.kind === "lift") {
-      const { kind: liftKind, ...rest } = change.lift;
-      add({ kind: "lift", liftKind, ...rest });
-    } else if (change.kind === "receipts") {
-      for (const receipt of change.receipts) add({ kind: "receipt", receipt });
-    } else if (change.kind === "record") {
-      const { record, txId } = change;
-      add({
-        kind: "transaction",
-        txId,
-        status: statuses.get(txId)?.status ?? "COLLECTING",
-        reason: record.reason,
-        value: record.value,
-        epoch: record.epoch,
-        openedAtMs: record.openedAtMs,
-        recordJson: JSON.stringify(record, (_key, v: unknown) =>
-          typeof v === "bigint" ? v.toString() : v,
-        ),
-      });
-      statuses.delete(txId);
-    }
-  }
-  return rows;
-}
-
-function voteRow(change: Extract<Change, { kind: "vote" }>): AuditRow {
-  const { vote, peerId, txId } = change;
-  return {
-    kind: "vote",
-    txId,
-    nodeId: vote.vote.nodeId,
-    peerId,
-    epoch: vote.vote.epoch,
-    value: vote.vote.value,
-    signature: vote.proof.signature,
-    proofJson: JSON.stringify(voteToJson(vote, peerId)),
-    issuedAtMs: vote.vote.issuedAtMs,
-  };
+/** Why the etcd that is there is not the one that the position is of; null when it is. */
+function replacedBy(
+  { position, known }: { readonly position: bigint | null; readonly known: string | null },
+  { id, revision }: { readonly id: string; readonly revision: bigint },
+): string | null {
+  if (known !== null && known !== id) return `it is the cluster ${id}, and history is of ${known}`;
+  if (position !== null && position > revision)
+    return `it ends at revision ${revision}, and history is at ${position}`;
+  return null;
 }

@@ -75,6 +75,8 @@ export type AuditRow = VoteRow | ViolationRow | BanRow | LiftRow | ReceiptRow | 
 export interface AuditBatch {
   /** All changes up to and including this etcd revision are in `rows` or in earlier batches. */
   readonly revision: bigint;
+  /** More of the same revision follows: the rows are recorded, and the position stays where it is. */
+  readonly partial?: true;
   readonly rows: readonly (AuditRow & { readonly revision: bigint })[];
 }
 
@@ -105,7 +107,31 @@ export interface ReceiptsPage {
 }
 
 /**
- * The history in PostgreSQL. The position is stored in the same database
+ * Which etcd the history is of. A restored snapshot makes another one out of it: revisions begin again at an older
+ * one, and mean other changes.
+ */
+export interface HistoryLineage {
+  /** The etcd cluster's own id, or what a restore left in its place; null before any was noted. */
+  readonly id: string | null;
+  /** How often history began again with another etcd. */
+  readonly restarts: number;
+}
+
+/** Something recorded of an earlier etcd that the present one says otherwise. What was recorded stands. */
+export interface Contradiction {
+  readonly kind: "transaction" | "vote";
+  readonly txId: TxId;
+  /** Whose vote; null for a transaction. */
+  readonly nodeId: NodeId | null;
+  /** What stands: the decision record with its `status`, or the vote with its proof. JSON text. */
+  readonly recordedJson: string;
+  /** What etcd says now, in the same form. Two votes make the proof of a double vote. */
+  readonly foundJson: string;
+}
+
+/**
+ * The history in PostgreSQL. Revisions are those of the etcd that `lineage` names; those of an earlier one count as
+ * earlier, whatever their numbers. The position is stored in the same database
  * transaction as the rows, so each change is recorded exactly once however
  * often a batch is repeated. Scores are folded with core's `reputationAfter` in that same
  * transaction, in order of revision and only from rows that were not there before; good conduct is
@@ -113,8 +139,23 @@ export interface ReceiptsPage {
  * CONFIRMED, from the votes recorded by then. @see spec §3.3 audit trail, §7.3
  */
 export interface AuditLog {
-  /** The last revision recorded for the cluster; null before the first batch. */
+  /** The last revision recorded of the present lineage; null before its first batch. */
   position(options?: AbortOptions): Promise<bigint | null>;
+  lineage(options?: AbortOptions): Promise<HistoryLineage>;
+  /**
+   * Notes which etcd the history is of. Without a reason it is the one that it was of all along, and nothing else changes.
+   * With a reason (it is another one, or has gone back) history begins again: the position is null, and what comes may
+   * not undo what an earlier etcd had decided. Kept for ever, with the reason.
+   * @param expected as `position` and `lineage` told before
+   * @returns "stale" when they have changed since; nothing was done.
+   */
+  beginLineage(
+    expected: { readonly position: bigint | null; readonly restarts: number },
+    next: { readonly id: string; readonly reason: string | null },
+    options?: AbortOptions,
+  ): Promise<"begun" | "stale">;
+  /** The newest contradictions between lineages, newest first. */
+  contradictions(limit: number, options?: AbortOptions): Promise<readonly Contradiction[]>;
   /**
    * Appends a batch if it starts after `expected`, in one transaction.
    * @returns "appended", or "stale" (another projector was faster; nothing changed).

@@ -4,6 +4,8 @@ export type {
   AuditLog,
   AuditRow,
   BanRow,
+  Contradiction,
+  HistoryLineage,
   LiftRow,
   ReceiptRow,
   ReceiptsPage,

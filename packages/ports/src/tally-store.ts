@@ -210,6 +210,11 @@ export interface TallyStore extends Lifecycle {
   revision(options?: AbortOptions): Promise<bigint>;
   /**
    * Calls back with every change set after `after`, in revision order, none missing and none twice,
+  /**
+   * Which store it is, and its current revision. The id is another one after a snapshot was restored under a token of its
+   * own: then revisions from before mean nothing any more.
+   */
+  lineage(options?: AbortOptions): Promise<{ readonly id: string; readonly revision: bigint }>;
    * over reconnects; resolves when aborted. Calls are sequential: the next waits for the callback's promise.
    * Rejects with StoreError CORRUPT when `after` was compacted away.
    */

@@ -45,7 +45,7 @@ import {
   readViolationsPage,
   recordViolationOnce,
 } from "./violations.ts";
-import { watchRevisions } from "./watch.ts";
+import { type LineagePin, watchRevisions } from "./watch.ts";
 
 export interface EtcdTallyStoreOptions {
   /** Client URLs of the members, all http or all https. */
@@ -108,6 +108,7 @@ class EtcdStore implements TallyStore, Election {
         name: "etcd_operation_duration_seconds",
         help: "How long calls to etcd took, failed ones included.",
         labels: ["operation"],
+  readonly #lineage: LineagePin = { id: null };
         initial: ETCD_OPERATIONS.map((operation) => ({ operation })),
         buckets: DURATION_BUCKETS_SECONDS,
       }) ?? null;
@@ -285,7 +286,7 @@ class EtcdStore implements TallyStore, Election {
     const signal = this.#untilStopped(options);
     const watching = watchRevisions(
       { target: keys.root, after, signal },
-      this.#election,
+      { ...this.#election, lineage: this.#lineage },
       async ({ revision, events }) => {
         const changes = events
           .map((event) => changeOf(keys, clusterId, event))
@@ -321,6 +322,14 @@ class EtcdStore implements TallyStore, Election {
         lead,
       ),
     );
+  }
+
+  async lineage(
+    options: AbortOptions = {},
+  ): Promise<{ readonly id: string; readonly revision: bigint }> {
+    this.#assertRunning();
+    const { cluster_id, revision } = await this.#readHeader(options);
+    return { id: cluster_id, revision: BigInt(revision) };
   }
 
   async leader(name: string, { signal }: AbortOptions = {}): Promise<string | null> {

@@ -19,11 +19,17 @@ export interface WatchRequest {
   readonly signal: AbortSignal;
 }
 
+/** Which etcd a process began with: a restored snapshot is another one, with other changes under the same revisions. */
+export interface LineagePin {
+  id: string | null;
+}
+
 export interface WatchDependencies {
   readonly hosts: EtcdHosts;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly requestTimeoutMs: number;
+  readonly lineage?: LineagePin;
 }
 
 const BACKOFF_MS_MIN = 50;
@@ -40,7 +46,7 @@ const BACKOFF_MS_MAX = 2_000;
  */
 export async function watchRevisions(
   request: WatchRequest,
-  { hosts, clock, logger, requestTimeoutMs }: WatchDependencies,
+  { hosts, clock, logger, requestTimeoutMs, lineage = { id: null } }: WatchDependencies,
   onRevision: (revision: Revision) => Promise<"go on" | "stop">,
 ): Promise<void> {
   const { target, signal } = request;
@@ -53,6 +59,7 @@ export async function watchRevisions(
       after: progress.last,
       clock,
       requestTimeoutMs,
+      lineage,
       signal: ended,
     });
     const end = await follow(revisions, progress, onRevision);
@@ -99,12 +106,13 @@ async function follow(
 interface StreamParameters extends WatchRequest {
   readonly clock: Clock;
   readonly requestTimeoutMs: number;
+  readonly lineage: LineagePin;
 }
 
 /** One connection's worth of revisions. The stream is read only as fast as they are taken. */
 async function* streamRevisions(
   client: Etcd3,
-  { target, after, signal, clock, requestTimeoutMs }: StreamParameters,
+  { target, after, signal, clock, requestTimeoutMs, lineage }: StreamParameters,
 ): AsyncGenerator<Revision, void, void> {
   const stream = await client.watchClient.watch();
   assert(stream instanceof Duplex, "a grpc duplex stream is a Node stream");
@@ -124,7 +132,10 @@ async function* streamRevisions(
       const response: IWatchResponse = item;
       stopTimer();
       if (response.canceled) throw cancellation(response, after);
-      if (response.created) continue;
+      if (response.created) {
+        await checkLineage(client, response, { target, after, lineage, requestTimeoutMs });
+        continue;
+      }
       for (const event of response.events) {
         const revision = event.kv.mod_revision;
         if (open !== null && open.revision !== revision) {
@@ -146,6 +157,29 @@ async function* streamRevisions(
     signal.removeEventListener("abort", close);
     close();
   }
+}
+
+/** etcd accepts a watch from a revision that it has not reached, and then says nothing until it has. */
+async function checkLineage(
+  client: Etcd3,
+  { header }: IWatchResponse,
+  parameters: Pick<StreamParameters, "target" | "after" | "lineage" | "requestTimeoutMs">,
+): Promise<void> {
+  const { target, after, lineage, requestTimeoutMs } = parameters;
+  lineage.id ??= header.cluster_id;
+  if (lineage.id !== header.cluster_id)
+    throw restored(`etcd is another cluster now (${header.cluster_id}, it was ${lineage.id})`);
+  if (BigInt(header.revision) >= after) return;
+  // A member may be behind the others; a linearizable read is not.
+  const key = keyBytes(target);
+  const deadline = Date.now() + requestTimeoutMs;
+  const current = await client.kv.range({ key, count_only: true }, { deadline });
+  const revision = BigInt(current.header.revision);
+  if (revision < after) throw restored(`etcd's history ends at ${revision}, before ${after}`);
+}
+
+function restored(what: string): StoreError {
+  return new StoreError("CORRUPT", `${what}: a snapshot was restored`, { retryable: false });
 }
 
 function createRequest(target: string, after: bigint): IWatchCreateRequest {

@@ -13,8 +13,9 @@ import { StoreError } from "@quorate/ports";
 import type { Pool } from "pg";
 
 import { upsertBans } from "./audit/bans.ts";
+import { noteContradictions, readContradictions } from "./audit/contradictions.ts";
 import { insertLifts } from "./audit/lifts.ts";
-import { lockPosition, movePosition, readPosition } from "./audit/position.ts";
+import { lockPosition, movePosition, readPosition, setLineage } from "./audit/position.ts";
 import { insertReceipts, readReceipts } from "./audit/receipts.ts";
 import { foldReputations, readReputations } from "./audit/reputations.ts";
 import type { Revised } from "./audit/revised.ts";
@@ -33,7 +34,20 @@ import { type Queries, withSession } from "./session.ts";
  */
 export function createAuditLog(pool: Pool): AuditLog {
   return {
-    position: (options = {}) => withSession(pool, options, readPosition),
+    position: async (options = {}) => (await withSession(pool, options, readPosition)).revision,
+    lineage: async (options = {}) => (await withSession(pool, options, readPosition)).lineage,
+    beginLineage: (expected, next, options = {}) =>
+      withSession(pool, options, (session) =>
+        session.transaction(async (tx) => {
+          const at = await lockPosition(tx);
+          if (at.revision !== expected.position || at.lineage.restarts !== expected.restarts)
+            return "stale";
+          await setLineage(tx, at, next);
+          return "begun";
+        }),
+      ),
+    contradictions: (limit, options = {}) =>
+      withSession(pool, options, (session) => readContradictions(session, limit)),
     append: (expected, batch, options = {}) =>
       withSession(pool, options, (session) =>
         session.transaction((tx) => appendIn(tx, expected, batch)),
@@ -52,17 +66,20 @@ async function appendIn(
   batch: AuditBatch,
 ): Promise<"appended" | "stale"> {
   checkBatch(expected, batch);
-  if ((await lockPosition(tx)) !== expected) return "stale";
-  const kinds = byKind(batch);
+  const { revision: position, offset } = await lockPosition(tx);
+  if (position !== expected) return "stale";
+  const kinds = byKind(batch, offset);
+  // Only an etcd that follows another can contradict it.
+  if (offset > 0n) await noteContradictions(tx, offset, kinds);
   await insertVotes(tx, kinds.votes);
   const violations = await insertViolations(tx, kinds.violations);
-  const lifts = await insertLifts(tx, kinds.lifts);
-  const bans = await upsertBans(tx, kinds.bans);
-  const decided = await upsertTransactions(tx, kinds.transactions);
+  const { lifts, ended } = await insertLifts(tx, kinds.lifts);
+  const bans = await upsertBans(tx, kinds.bans, kinds.lifts);
+  const decided = await upsertTransactions(tx, kinds.transactions, offset);
   // After all of them: it is a fold of what was new in them.
-  await foldReputations(tx, { violations, lifts, bans, decided });
+  await foldReputations(tx, { violations, lifts, bans: [...ended, ...bans], decided });
   await insertReceipts(tx, kinds.receipts);
-  await movePosition(tx, batch.revision);
+  if (batch.partial !== true) await movePosition(tx, batch.revision + offset);
   return "appended";
 }
 
@@ -86,7 +103,9 @@ interface Kinds {
   readonly transactions: Revised<TransactionRow>[];
 }
 
-function byKind({ rows }: AuditBatch): Kinds {
+/** @param offset what is added to etcd's revisions */
+function byKind(batch: AuditBatch, offset: bigint): Kinds {
+  const rows = batch.rows.map((row) => ({ ...row, revision: row.revision + offset }));
   const kinds: Kinds = {
     votes: [],
     violations: [],

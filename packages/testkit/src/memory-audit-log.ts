@@ -16,6 +16,8 @@ import {
   type AuditLog,
   type AuditRow,
   type BanRow,
+  type Contradiction,
+  type HistoryLineage,
   type LiftRow,
   type ReceiptRow,
   type ReceiptsPage,
@@ -91,7 +93,11 @@ class Memory implements MemoryAuditLog {
   readonly #transactions = new Map<TxId, Recorded<TransactionRow>>();
   readonly #decided = new Set<TxId>();
   readonly #reputations = new Map<PeerId, Mutable<ReputationRow>>();
+  readonly #contradictions = new Map<string, Contradiction>();
+  /** As recorded: etcd's own revision and the offset. */
   #position: bigint | null = null;
+  #offset = 0n;
+  #lineage: HistoryLineage = { id: null, restarts: 0 };
 
   constructor(options: MemoryAuditLogOptions) {
     this.#options = options;
@@ -100,7 +106,43 @@ class Memory implements MemoryAuditLog {
   async position({ signal }: AbortOptions = {}): Promise<bigint | null> {
     signal?.throwIfAborted();
     this.#options.faults?.before?.("position");
-    return this.#position;
+    return this.#raw();
+  }
+
+  async lineage({ signal }: AbortOptions = {}): Promise<HistoryLineage> {
+    signal?.throwIfAborted();
+    this.#options.faults?.before?.("lineage");
+    return this.#lineage;
+  }
+
+  async beginLineage(
+    expected: { readonly position: bigint | null; readonly restarts: number },
+    { id, reason }: { readonly id: string; readonly reason: string | null },
+    { signal }: AbortOptions = {},
+  ): Promise<"begun" | "stale"> {
+    signal?.throwIfAborted();
+    this.#options.faults?.before?.("beginLineage");
+    const { restarts } = this.#lineage;
+    if (this.#raw() !== expected.position || restarts !== expected.restarts) return "stale";
+    if (reason !== null) this.#offset = this.#position ?? 0n;
+    this.#lineage = { id, restarts: reason === null ? restarts : restarts + 1 };
+    this.#options.faults?.after?.("beginLineage");
+    return "begun";
+  }
+
+  async contradictions(
+    limit: number,
+    { signal }: AbortOptions = {},
+  ): Promise<readonly Contradiction[]> {
+    signal?.throwIfAborted();
+    return [...this.#contradictions.values()].reverse().slice(0, limit);
+  }
+
+  /** The position in etcd's own revisions. */
+  #raw(): bigint | null {
+    if (this.#position === null) return null;
+    const fresh = this.#lineage.restarts > 0 && this.#position === this.#offset;
+    return fresh ? null : this.#position - this.#offset;
   }
 
   async append(
@@ -116,12 +158,12 @@ class Memory implements MemoryAuditLog {
         retryable: false,
       });
     }
-    if (this.#position !== expected) return "stale";
-    const rows = batch.rows.toSorted(
-      (a, b) => Number(a.revision - b.revision) || ORDER[a.kind] - ORDER[b.kind],
-    );
+    if (this.#raw() !== expected) return "stale";
+    const rows = batch.rows
+      .map((row) => ({ ...row, revision: row.revision + this.#offset }))
+      .sort((a, b) => Number(a.revision - b.revision) || ORDER[a.kind] - ORDER[b.kind]);
     for (const row of rows) this.#record(row);
-    this.#position = batch.revision;
+    if (batch.partial !== true) this.#position = batch.revision + this.#offset;
     this.#options.faults?.after?.("append");
     return "appended";
   }
@@ -184,7 +226,18 @@ class Memory implements MemoryAuditLog {
 
   #vote(row: Recorded<VoteRow>): void {
     const key = `${row.txId}/${row.nodeId}`;
-    if (this.#votes.has(key)) return;
+    const old = this.#votes.get(key);
+    if (old !== undefined) {
+      if (old.revision <= this.#offset && old.value !== row.value)
+        this.#contradict({
+          kind: "vote",
+          txId: row.txId,
+          nodeId: row.nodeId,
+          recordedJson: old.proofJson,
+          foundJson: row.proofJson,
+        });
+      return;
+    }
     this.#votes.set(key, row);
     const reputation = this.#reputation(row.peerId, row.nodeId, row.issuedAtMs);
     reputation.lastSeenMs =
@@ -216,10 +269,18 @@ class Memory implements MemoryAuditLog {
   }
 
   #lift(row: Recorded<LiftRow>): void {
-    const key = `${row.peerId}/${row.revision}`;
-    if (this.#lifts.has(key)) return;
+    // Its key in etcd, whichever etcd it is.
+    const key = `${row.peerId}/${row.liftedAtMs}`;
+    const ban = this.#bans.get(row.peerId);
+    if (ban !== undefined && ban.revision <= row.revision) this.#bans.delete(row.peerId);
+    if (this.#lifts.has(key)) {
+      // Known of an earlier etcd; whose ban has come again ends again, and nothing is forgiven twice.
+      const { peerId, nodeId, liftedAtMs } = row;
+      const reputation = this.#reputation(peerId, nodeId, liftedAtMs);
+      reputation.state = { ...reputation.state, banned: this.#bans.has(peerId) };
+      return;
+    }
     this.#lifts.set(key, row);
-    this.#bans.delete(row.peerId);
     const { liftKind, liftedAtMs: atMs } = row;
     fold(this.#reputation(row.peerId, row.nodeId, atMs), { kind: "lift", liftKind, atMs });
   }
@@ -233,6 +294,20 @@ class Memory implements MemoryAuditLog {
   #transaction(row: Recorded<TransactionRow>): void {
     const old = this.#transactions.get(row.txId);
     if (old !== undefined && old.revision >= row.revision) return;
+    if (old !== undefined && old.revision <= this.#offset && !mayFollow(row, old)) {
+      if (
+        isClosed(row) &&
+        !(row.status === "SUBMITTED" && row.value === old.value && old.status === "CONFIRMED")
+      )
+        this.#contradict({
+          kind: "transaction",
+          txId: row.txId,
+          nodeId: null,
+          recordedJson: withStatus(old),
+          foundJson: withStatus(row),
+        });
+      return;
+    }
     this.#transactions.set(row.txId, row);
     const isDecided = row.status === "SUBMITTED" || row.status === "CONFIRMED";
     if (!isDecided || row.value === null || this.#decided.has(row.txId)) return;
@@ -243,6 +318,11 @@ class Memory implements MemoryAuditLog {
       if (reputation !== undefined && counts && vote.revision <= row.revision)
         fold(reputation, { kind: "good-conduct" });
     }
+  }
+
+  #contradict(found: Contradiction): void {
+    const key = `${found.kind}/${found.txId}/${found.nodeId ?? ""}/${found.foundJson}`;
+    if (!this.#contradictions.has(key)) this.#contradictions.set(key, found);
   }
 
   #reputation(peerId: PeerId, nodeId: NodeId | null, noticedAtMs: number): Mutable<ReputationRow> {
@@ -295,4 +375,19 @@ function scoreOf({ state }: { readonly state: ReputationState }): number {
 /** A newer ban stands in for an older one, but an OPINION never for a PROOF. */
 function replaces(row: Recorded<BanRow>, old: Recorded<BanRow>): boolean {
   return row.revision > old.revision && (row.grade === "PROOF" || old.grade === "OPINION");
+}
+
+function isClosed({ status }: TransactionRow): boolean {
+  return status === "SUBMITTED" || status === "CONFIRMED" || status === "ABORTED_BYZANTINE";
+}
+
+/** Whether what this etcd says may take the place of what an earlier one said: what was decided stays so. */
+function mayFollow(row: TransactionRow, old: TransactionRow): boolean {
+  if (!isClosed(old)) return true;
+  if (row.value !== old.value) return false;
+  return row.status === old.status || (row.status === "CONFIRMED" && old.status === "SUBMITTED");
+}
+
+function withStatus({ recordJson, status }: TransactionRow): string {
+  return JSON.stringify({ ...JSON.parse(recordJson), status });
 }

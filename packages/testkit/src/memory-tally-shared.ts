@@ -46,6 +46,8 @@ interface Lease {
 export class SharedTally {
   readonly #clock: Clock;
   #revision = 1n;
+  /** As etcd's cluster id: a restored snapshot has another. */
+  readonly lineage: string;
   #compacted = 0n;
   readonly #history: ChangeSet[] = [];
   readonly #waiting = new Set<() => void>();
@@ -69,13 +71,18 @@ export class SharedTally {
     new Map();
   config: ClusterConfig | null = null;
 
-  constructor(dependencies: { readonly clock: Clock }) {
+  constructor(dependencies: { readonly clock: Clock }, lineage = "memory") {
     this.#clock = dependencies.clock;
   }
 
   get revision(): bigint {
     return this.#revision;
   }
+    this.lineage = lineage;
+  }
+
+  get compacted(): bigint {
+    return this.#compacted;
 
   /** The revision that the mutation under way will have. */
   get nextRevision(): bigint {

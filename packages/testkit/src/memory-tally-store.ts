@@ -298,6 +298,13 @@ export class MemoryTallyStore implements TallyStore, Election {
         shared.publish([{ kind: "presence", peerId, presence: null }]);
       });
       shared.presences.set(peerId, { presence, leaseId });
+  lineage(options: AbortOptions = {}): Promise<{ readonly id: string; readonly revision: bigint }> {
+    return this.#call("revision", options, () => ({
+      id: this.#shared.lineage,
+      revision: this.#shared.revision,
+    }));
+  }
+
       shared.publish([{ kind: "presence", peerId, presence }]);
       await this.#keepLease(leaseId, ttlSeconds, signal);
       if (!this.#crashed) shared.endLease(leaseId);

@@ -1,4 +1,4 @@
-import type { BanRow } from "@quorate/ports";
+import type { BanRow, LiftRow } from "@quorate/ports";
 
 import { jsonParameter, textParameter, timeParameter } from "../row.ts";
 import type { Queries } from "../session.ts";
@@ -17,6 +17,10 @@ const UPSERT_BANS = `
         (peer_id, node_id, reason, grade, banned_at, evidence_json, revision, position)
     WHERE NOT EXISTS (
       SELECT 1 FROM ban_lifts l WHERE l.peer_id = new.peer_id AND l.revision >= new.revision)
+    -- A lift that is known of an earlier etcd keeps the revision that it had there.
+    AND NOT EXISTS (
+      SELECT 1 FROM unnest($8::text[], $9::bigint[]) AS l (peer_id, revision)
+      WHERE l.peer_id = new.peer_id AND l.revision >= new.revision)
     ORDER BY peer_id, (grade = 'PROOF') DESC, revision DESC, position
   )
   INSERT INTO banned_peers AS b
@@ -29,10 +33,15 @@ const UPSERT_BANS = `
     WHERE excluded.revision > b.revision AND (excluded.grade = 'PROOF' OR b.grade = 'OPINION')
   RETURNING peer_id, node_id, banned_at AS noticed_at`;
 
-/** @returns whose ban is new. Must come after `insertLifts`. */
+/**
+ * Must come after `insertLifts`.
+ * @param lifts those of the same batch
+ * @returns whose ban is new.
+ */
 export async function upsertBans(
   tx: Queries,
   rows: readonly Revised<BanRow>[],
+  lifts: readonly Revised<LiftRow>[],
 ): Promise<readonly Noticed[]> {
   if (rows.length === 0) return [];
   const recorded = await tx.query("recording bans", UPSERT_BANS, [
@@ -43,6 +52,8 @@ export async function upsertBans(
     rows.map(({ bannedAtMs }) => timeParameter(bannedAtMs)),
     rows.map(({ evidenceJson }) => jsonParameter(evidenceJson)),
     rows.map(({ revision }) => revision),
+    lifts.map(({ peerId }) => peerId),
+    lifts.map(({ revision }) => revision),
   ]);
   return recorded.map(noticedOf);
 }

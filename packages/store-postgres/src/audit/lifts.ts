@@ -8,7 +8,7 @@ import type { Revised } from "./revised.ts";
 
 const KINDS: readonly BanLift["kind"][] = ["OPERATOR", "UNPROVEN"];
 
-// In order of revision. A lift's key in etcd is written once, so the revision names it.
+// In order of revision. A lift's key in etcd is written once, so the revision names it; over a restored etcd, its time does.
 const INSERT_LIFTS = `
   INSERT INTO ban_lifts
     (peer_id, node_id, kind, lifted_by, reason, lifted_at, ban_reason, revision)
@@ -18,6 +18,8 @@ const INSERT_LIFTS = `
     $6::timestamptz[], $7::text[], $8::bigint[])
     WITH ORDINALITY AS new
       (peer_id, node_id, kind, lifted_by, reason, lifted_at, ban_reason, revision, position)
+  WHERE NOT EXISTS (
+    SELECT 1 FROM ban_lifts l WHERE l.peer_id = new.peer_id AND l.lifted_at = new.lifted_at)
   ORDER BY revision, position
   ON CONFLICT (peer_id, revision) DO NOTHING
   RETURNING peer_id, node_id, kind, lifted_at AS noticed_at, revision`;
@@ -25,19 +27,20 @@ const INSERT_LIFTS = `
 const REMOVE_BANS = `
   DELETE FROM banned_peers b
   USING unnest($1::text[], $2::bigint[]) AS lifted (peer_id, revision)
-  WHERE b.peer_id = lifted.peer_id AND b.revision <= lifted.revision`;
+  WHERE b.peer_id = lifted.peer_id AND b.revision <= lifted.revision
+  RETURNING b.peer_id, b.node_id, b.banned_at AS noticed_at`;
 
 export interface NewLift extends Noticed {
   readonly liftKind: BanLift["kind"];
   readonly revision: bigint;
 }
 
-/** Records lifts, and takes the bans they end out of the present ones. @returns the new ones. */
+/** Records lifts, and takes the bans they end out of the present ones. @returns the new ones, and whose ban has ended. */
 export async function insertLifts(
   tx: Queries,
   rows: readonly Revised<LiftRow>[],
-): Promise<readonly NewLift[]> {
-  if (rows.length === 0) return [];
+): Promise<{ readonly lifts: readonly NewLift[]; readonly ended: readonly Noticed[] }> {
+  if (rows.length === 0) return { lifts: [], ended: [] };
   const recorded = await tx.query("recording lifts", INSERT_LIFTS, [
     rows.map(({ peerId }) => peerId),
     rows.map(({ nodeId }) => nodeId),
@@ -53,9 +56,9 @@ export async function insertLifts(
     liftKind: oneOf(row, "kind", KINDS),
     revision: bigintOf(row, "revision"),
   }));
-  await tx.query("removing lifted bans", REMOVE_BANS, [
-    lifts.map(({ peerId }) => peerId),
-    lifts.map(({ revision }) => revision),
+  const ended = await tx.query("removing lifted bans", REMOVE_BANS, [
+    rows.map(({ peerId }) => peerId),
+    rows.map(({ revision }) => revision),
   ]);
-  return lifts;
+  return { lifts, ended: ended.map(noticedOf) };
 }

@@ -65,6 +65,7 @@ const READ = `
 export interface News {
   readonly violations: readonly NewViolation[];
   readonly lifts: readonly NewLift[];
+  /** Whose ban is new or has ended. */
   readonly bans: readonly Noticed[];
   readonly decided: readonly Decided[];
 }

@@ -1,14 +1,17 @@
 import type { TxId, Value } from "@quorate/core";
 import type { TransactionRow } from "@quorate/ports";
 
-import { bigintOf, bigintOrNull, jsonParameter, textOf, timeParameter } from "../row.ts";
+import { bigintOf, bigintOrNull, booleanOf, jsonParameter, textOf, timeParameter } from "../row.ts";
 import type { Queries } from "../session.ts";
+import { MAY_FOLLOW } from "./contradictions.ts";
 import type { Revised } from "./revised.ts";
 
 const KNOWN = `
-  SELECT tx_id, revision, decided_revision FROM transaction_history WHERE tx_id = ANY($1::text[])`;
+  SELECT tx_id, revision, decided_revision, status = 'ABORTED_BYZANTINE' AND revision <= $2 AS closed
+  FROM transaction_history WHERE tx_id = ANY($1::text[])`;
 
-// One row per transaction: its newest revision. An older one that comes again changes nothing.
+// One row per transaction: its newest revision. An older one that comes again changes nothing, and what an
+// earlier etcd (up to revision $10) had decided is not undone by one that was restored from before.
 const UPSERT_TRANSACTIONS = `
   INSERT INTO transaction_history AS t
     (tx_id, status, reason, value, epoch, opened_at, record, revision, decided_revision)
@@ -25,7 +28,8 @@ const UPSERT_TRANSACTIONS = `
     epoch = excluded.epoch, opened_at = excluded.opened_at, record = excluded.record,
     revision = excluded.revision,
     decided_revision = COALESCE(t.decided_revision, excluded.decided_revision)
-    WHERE excluded.revision > t.revision`;
+    WHERE excluded.revision > t.revision
+      AND (t.revision > $10 OR ${MAY_FOLLOW.replaceAll("n.", "excluded.")})`;
 
 /** A transaction at the revision at which it was first seen decided. */
 export interface Decided {
@@ -34,13 +38,17 @@ export interface Decided {
   readonly revision: bigint;
 }
 
-/** @returns the ones that are decided and were not before. */
+/**
+ * @param offset revisions up to this one are of an earlier etcd
+ * @returns the ones that are decided and were not before.
+ */
 export async function upsertTransactions(
   tx: Queries,
   rows: readonly Revised<TransactionRow>[],
+  offset: bigint,
 ): Promise<readonly Decided[]> {
   if (rows.length === 0) return [];
-  const decided = await newlyDecided(tx, rows);
+  const decided = await newlyDecided(tx, rows, offset);
   await tx.query("recording transactions", UPSERT_TRANSACTIONS, [
     rows.map(({ txId }) => txId),
     rows.map(({ status }) => status),
@@ -51,6 +59,7 @@ export async function upsertTransactions(
     rows.map(({ recordJson }) => jsonParameter(recordJson)),
     rows.map(({ revision }) => revision),
     rows.map(({ txId }) => decided.get(txId)?.revision ?? null),
+    offset,
   ]);
   return [...decided.values()];
 }
@@ -62,11 +71,13 @@ function isDecided<R extends TransactionRow>(row: R): row is R & { readonly valu
 async function newlyDecided(
   tx: Queries,
   rows: readonly Revised<TransactionRow>[],
+  offset: bigint,
 ): Promise<ReadonlyMap<TxId, Decided>> {
   const candidates = rows.filter(isDecided);
   if (candidates.length === 0) return new Map();
   const known = await tx.query("looking up transactions", KNOWN, [
     [...new Set(candidates.map(({ txId }) => txId))],
+    offset,
   ]);
   const byTxId = new Map(known.map((row) => [textOf(row, "tx_id"), row]));
   const decided = new Map<TxId, Decided>();
@@ -74,7 +85,7 @@ async function newlyDecided(
     const before = byTxId.get(txId);
     if (before !== undefined) {
       if (bigintOrNull(before, "decided_revision") !== null) continue;
-      if (bigintOf(before, "revision") >= revision) continue;
+      if (bigintOf(before, "revision") >= revision || booleanOf(before, "closed")) continue;
     }
     const other = decided.get(txId);
     if (other === undefined || revision < other.revision)

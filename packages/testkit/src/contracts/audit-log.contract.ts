@@ -247,6 +247,139 @@ export function auditLogContract(name: string, makeWorld: () => Promise<AuditLog
       });
     });
 
+    describe("another etcd", () => {
+      /** What an etcd said that is replaced by a snapshot of it from before revision 4. */
+      const before = [
+        vote(1n, "tx-a", "A"),
+        transaction(1n, "tx-a", "COLLECTING"),
+        ban(2n, "B", "OPINION"),
+        lift(3n, "B"),
+        vote(4n, "tx-a", "C"),
+        transaction(5n, "tx-a", "SUBMITTED", 7n),
+        transaction(6n, "tx-a", "CONFIRMED", 7n),
+      ] as const;
+      const replaced = { id: "restored", reason: "a snapshot was restored" };
+
+      async function restart(): Promise<void> {
+        const { restarts } = await log.lineage();
+        const position = await log.position();
+        expect(await log.beginLineage({ position, restarts }, replaced)).toBe("begun");
+      }
+
+      test("is adopted where none was noted, and nothing else changes", async () => {
+        await append(...before);
+        expect(await log.lineage()).toEqual({ id: null, restarts: 0 });
+        const at = { position: 6n, restarts: 0 };
+        expect(await log.beginLineage(at, { id: "first", reason: null })).toBe("begun");
+        expect(await world.other.lineage()).toEqual({ id: "first", restarts: 0 });
+        expect(await log.position()).toBe(6n);
+      });
+
+      test("makes the position null, and its revisions are taken as they are", async () => {
+        await append(...before);
+        await restart();
+        expect(await log.lineage()).toEqual({ id: "restored", restarts: 1 });
+        expect(await world.other.position()).toBeNull();
+        expect(await log.append(6n, { revision: 7n, rows: [] })).toBe("stale");
+        expect(await log.append(null, { revision: 2n, rows: [] })).toBe("appended");
+        expect(await log.position()).toBe(2n);
+      });
+
+      test("whoever was told of another position or lineage begins none", async () => {
+        await append(...before);
+        expect(await log.beginLineage({ position: 5n, restarts: 0 }, replaced)).toBe("stale");
+        expect(await log.beginLineage({ position: 6n, restarts: 1 }, replaced)).toBe("stale");
+        expect(await log.lineage()).toEqual({ id: null, restarts: 0 });
+        expect(await log.position()).toBe(6n);
+      });
+
+      test("that says the same again adds nothing and moves nothing back", async () => {
+        for (const row of before) await append(row);
+        const { votes, transactions, lifts } = await world.records();
+        const peers = () => Promise.all(["A", "B", "C"].map((letter) => reputation(letter)));
+        const known = await peers();
+        await restart();
+        const again = before.filter(({ revision }) => revision < 4n);
+        for (const row of again)
+          expect(
+            await log.append(await log.position(), { revision: row.revision, rows: [row] }),
+          ).toBe("appended");
+        expect(await world.records()).toMatchObject({ votes, transactions, lifts, bans: [] });
+        expect(await peers()).toEqual(known);
+        expect(await log.contradictions(10)).toEqual([]);
+      });
+
+      test("that says the same again in one batch does not bring back a ban that was lifted", async () => {
+        await append(ban(2n, "B", "OPINION"), lift(3n, "B"));
+        await restart();
+        await append(ban(2n, "B", "OPINION"), lift(3n, "B"));
+        const records = await world.records();
+        expect(records.bans).toEqual([]);
+        expect(records.lifts).toHaveLength(1);
+      });
+
+      test("a lift that is lost leaves the ban standing, as nodes then see it", async () => {
+        await append(ban(2n, "B", "OPINION"), lift(3n, "B"));
+        await restart();
+        await append(ban(2n, "B", "OPINION"));
+        expect((await world.records()).bans).toHaveLength(1);
+        await append({ ...lift(3n, "B"), liftedAtMs: NOW_MS + 9_000 });
+        expect((await world.records()).bans).toEqual([]);
+        expect((await world.records()).lifts).toHaveLength(2);
+      });
+
+      test("what it decides later is recorded, with smaller revisions than before", async () => {
+        await append(...before);
+        await restart();
+        await append(vote(2n, "tx-b", "A"), transaction(3n, "tx-b", "CONFIRMED", 8n));
+        const { transactions } = await world.records();
+        expect(transactions.map(({ txId, status }) => [txId, status]).toSorted()).toEqual([
+          ["tx-a", "CONFIRMED"],
+          ["tx-b", "CONFIRMED"],
+        ]);
+      });
+
+      test("what was not decided follows it wherever it goes", async () => {
+        await append(transaction(9n, "tx-a", "THRESHOLD_REACHED", 7n));
+        await restart();
+        await append(transaction(2n, "tx-a", "COLLECTING", 8n));
+        expect((await world.records()).transactions[0]).toMatchObject({ status: "COLLECTING" });
+      });
+
+      test("a decision that it makes otherwise changes nothing and is kept as a contradiction, once", async () => {
+        await append(...before);
+        await restart();
+        await append(transaction(3n, "tx-a", "ABORTED_BYZANTINE", 7n));
+        await append(transaction(3n, "tx-a", "ABORTED_BYZANTINE", 7n));
+        expect((await world.records()).transactions[0]).toMatchObject({ status: "CONFIRMED" });
+        const found = await log.contradictions(10);
+        expect(found).toMatchObject([{ kind: "transaction", txId: "tx-a", nodeId: null }]);
+        expect(JSON.parse(found[0]?.recordedJson ?? "")).toMatchObject({ status: "CONFIRMED" });
+        expect(JSON.parse(found[0]?.foundJson ?? "")).toMatchObject({
+          status: "ABORTED_BYZANTINE",
+        });
+      });
+
+      test("another vote of the same trustee is kept beside the first, as proof", async () => {
+        await append(vote(4n, "tx-a", "C"));
+        await restart();
+        const other = { ...vote(2n, "tx-a", "C", 8n), proofJson: '{"leaf":"other"}' };
+        await append(other);
+        expect((await world.records()).votes).toMatchObject([{ value: 7n }]);
+        const [found] = await log.contradictions(10);
+        expect(found).toMatchObject({ kind: "vote", txId: "tx-a", nodeId: "node-c" });
+        expect(JSON.parse(found?.foundJson ?? "")).toEqual({ leaf: "other" });
+      });
+
+      test("rows of a partial batch are recorded and the position stays", async () => {
+        await append(vote(1n, "tx-a", "A"));
+        const rows = [vote(5n, "tx-b", "A")];
+        expect(await log.append(1n, { revision: 5n, rows, partial: true })).toBe("appended");
+        expect(await log.position()).toBe(1n);
+        expect((await world.records()).votes).toHaveLength(2);
+      });
+    });
+
     describe("rows", () => {
       test("each kind is recorded as given", async () => {
         const rows = [
