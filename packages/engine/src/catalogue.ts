@@ -125,6 +125,7 @@ export interface SubmitterMetrics {
   readonly queue: Gauge<"state">;
   readonly projectorRevision: Gauge;
   readonly projectorLag: Gauge;
+  readonly historyRestarts: Counter;
   readonly peerReputation: Gauge<"node">;
   readonly reputationBans: Counter;
   readonly reputationBansWithheld: Gauge;
@@ -193,6 +194,11 @@ export function submitterMetrics(factory: MetricsFactory): SubmitterMetrics {
     projectorLag: factory.gauge({
       name: "projector_lag_revisions",
       help: "etcd revisions that are not in PostgreSQL yet.",
+    }),
+    historyRestarts: factory.counter({
+      name: "history_restarts_total",
+      help: "Times that this process found another etcd than history was projected from: a snapshot was restored.",
+      initial: [{}],
     }),
     peerReputation: factory.gauge({
       name: "peer_reputation",

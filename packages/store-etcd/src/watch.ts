@@ -42,7 +42,7 @@ const BACKOFF_MS_MAX = 2_000;
  * etcd3's own Watcher is not used: at every (re)connection it takes the server's
  * current revision for the one it has delivered, so that a connection lost while
  * it catches up loses what it had not caught up with.
- * @throws StoreError CORRUPT when revisions after `after` are compacted away.
+ * @throws StoreError CORRUPT when revisions after `after` are compacted away, or when a snapshot was restored.
  */
 export async function watchRevisions(
   request: WatchRequest,
