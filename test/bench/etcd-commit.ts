@@ -4,6 +4,7 @@ import {
   DEFAULT_PROTOCOL_CONFIG,
   type DecideContext,
   decide,
+  emptySnapshot,
   hash,
   makeTrusteeSet,
   parseClusterId,
@@ -304,7 +305,7 @@ async function commitVotes(
   epochVersion: bigint,
 ): Promise<void> {
   let open: readonly VersionedSnapshot[] = ids.map((txId) => ({
-    snapshot: { txId, status: null, record: null, votes: new Map(), violations: new Map() },
+    snapshot: emptySnapshot(txId),
     version: 0n,
     revision: 0n,
   }));

@@ -36,6 +36,7 @@ const BY_CODE: Readonly<Record<Extract<CastOutcome, { kind: "REFUSED" }>["code"]
     WRONG_EPOCH: "wrong_epoch",
     UNKNOWN_TRUSTEE: "unknown_trustee",
     RECORD_FORGED: "record_forged",
+    ARCHIVED: "archived",
     QUEUE_FULL: "queue_full",
     JOURNAL_FAILED: "journal_failed",
     STOPPED: "stopped",

@@ -169,6 +169,12 @@ function answerOf(outcome: CastOutcome | null, txId: TxId, context: RouteContext
         "RECORD_FORGED",
         `etcd holds a vote for ${txId} in this trustee's name that its key did not sign`,
       );
+    case "ARCHIVED":
+      return refuse(
+        410,
+        "TX_ARCHIVED",
+        `${txId} was decided long ago and its votes are archived; an id is used once`,
+      );
     case "QUEUE_FULL":
       return refuse(503, "QUEUE_FULL", "too many votes wait to be recorded; try again later");
     case "JOURNAL_FAILED":

@@ -1,7 +1,8 @@
 /** A store could not be reached or refused the call. Retryable ones may have taken effect: repeat the same call. */
 export class StoreError extends Error {
   override readonly name = "StoreError";
-  readonly code: "UNAVAILABLE" | "TIMEOUT" | "REFUSED" | "CORRUPT" | "SCHEMA";
+  /** NO_SPACE: the store is full up to its quota and takes no writes until room is made; retryable. */
+  readonly code: "UNAVAILABLE" | "TIMEOUT" | "REFUSED" | "CORRUPT" | "SCHEMA" | "NO_SPACE";
   readonly retryable: boolean;
   constructor(
     code: StoreError["code"],

@@ -61,6 +61,7 @@ export type {
   MetricsFactory,
 } from "./metrics.ts";
 export type { Random } from "./random.ts";
+export type { PurgeablePage, RetentionStore } from "./retention.ts";
 export type { Ed25519, VoteSigner } from "./signer.ts";
 export type {
   Attempt,
@@ -90,7 +91,12 @@ export type {
   Election,
   OpenTransaction,
   Presence,
+  PurgeLevel,
+  PurgeOutcome,
+  PurgeRequest,
   StandaloneViolation,
+  TallyMaintenance,
+  TallyStorage,
   TallyStore,
   TxCommit,
   VersionedSnapshot,

@@ -77,6 +77,8 @@ export type Change =
     }
   | { readonly kind: "count"; readonly txId: TxId; readonly value: Value; readonly count: number }
   | { readonly kind: "decision"; readonly txId: TxId; readonly decision: FinalDecision }
+  /** Votes of a decided transaction were purged: it takes none any more. May come more than once in a set. */
+  | { readonly kind: "archived"; readonly txId: TxId }
   | { readonly kind: "violation"; readonly violation: StandaloneViolation["violation"] }
   | {
       readonly kind: "ban";
@@ -209,14 +211,14 @@ export interface TallyStore extends Lifecycle {
   /** The store's current revision. */
   revision(options?: AbortOptions): Promise<bigint>;
   /**
-   * Calls back with every change set after `after`, in revision order, none missing and none twice,
-  /**
    * Which store it is, and its current revision. The id is another one after a snapshot was restored under a token of its
    * own: then revisions from before mean nothing any more.
    */
   lineage(options?: AbortOptions): Promise<{ readonly id: string; readonly revision: bigint }>;
+  /**
+   * Calls back with every change set after `after`, in revision order, none missing and none twice,
    * over reconnects; resolves when aborted. Calls are sequential: the next waits for the callback's promise.
-   * Rejects with StoreError CORRUPT when `after` was compacted away.
+   * Rejects with StoreError CORRUPT when `after` was compacted away, or lies beyond the end of history: a snapshot was restored.
    */
   watch(
     after: bigint,
@@ -225,6 +227,61 @@ export interface TallyStore extends Lifecycle {
   ): Promise<void>;
   /** Announces this node on a lease until aborted; keeps it alive, and makes a new lease when one is lost. */
   announce(presence: Presence, ttlSeconds: number, options: AbortOptions): Promise<void>;
+}
+
+/** How much of a transaction is purged: its votes and counters, or its status and record too. The decision, violations and bans never are. */
+export type PurgeLevel = "votes" | "all";
+
+export interface PurgeRequest {
+  readonly txId: TxId;
+  readonly level: PurgeLevel;
+  /** Everything up to this revision is in history: what was written to the transaction after it is not lost by a purge. */
+  readonly throughRevision: bigint;
+}
+
+export type PurgeOutcome =
+  | "purged"
+  /** There was nothing of it any more. */
+  | "gone"
+  /** Not CONFIRMED or ABORTED_BYZANTINE, changed after `throughRevision`, or changed just now: nothing was done. */
+  | "kept"
+  /** The store is full and takes no guarded writes: the votes are gone, and the purge is to be repeated when it takes them again. */
+  | "freed";
+
+export interface TallyStorage {
+  /** What the database files take, of the largest member. */
+  readonly dbSizeBytes: number;
+  /** What of it is in use; the rest is free for new data. */
+  readonly dbSizeInUseBytes: number;
+  /** At what size of the files writes are refused; null when it is not known. */
+  readonly quotaBytes: number | null;
+  /** Alarms that are raised, such as NOSPACE. */
+  readonly alarms: readonly string[];
+}
+
+/**
+ * What an operator's collector does to the tally. Needs no more than the tally's own
+ * rights, but `storage`, `compact`, `defragment` and `disarm` concern the whole store, whoever else uses it.
+ * @see spec §9
+ */
+export interface TallyMaintenance {
+  /**
+   * Purges settled transactions, each in one guarded step: a commit that comes first wins and the transaction is kept,
+   * one that comes later finds its guard void. Writes the decision if it is missing. Idempotent. One outcome per request, in order.
+   */
+  purge(
+    requests: readonly PurgeRequest[],
+    options?: AbortOptions,
+  ): Promise<readonly PurgeOutcome[]>;
+  /** Transactions that have a status. Linear in their number. */
+  countTransactions(options?: AbortOptions): Promise<number>;
+  storage(options?: AbortOptions): Promise<TallyStorage>;
+  /** Forgets all history before this revision. @returns false when it was forgotten before. */
+  compact(revision: bigint, options?: AbortOptions): Promise<boolean>;
+  /** Gives free pages back to the file system, one member after the other, the leader last. A member answers nothing meanwhile. */
+  defragment(options?: AbortOptions): Promise<void>;
+  /** Ends NOSPACE alarms; a store that is still full raises them again. @returns how many there were */
+  disarm(options?: AbortOptions): Promise<number>;
 }
 
 /**

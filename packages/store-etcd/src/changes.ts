@@ -93,9 +93,10 @@ function deletionOf(key: ParsedKey, keyText: string): Change | null {
       return { kind: "config" };
     case "unreadable":
       return { kind: "unreadable", key: keyText, problem: key.problem };
+    case "vote":
+      return { kind: "archived", txId: key.txId };
     case "record":
     case "decision":
-    case "vote":
     case "vote-count":
     case "violation":
     case "lift":

@@ -79,7 +79,8 @@ function guards(keys: Keys, { version, writes }: TxCommit, voters: readonly Peer
   const { txId } = writes;
   const compare = [unchanged(keys.status(txId), version)];
   for (const peer of voters) compare.push(banOps(keys, peer).absent);
-  if (writes.decision !== null) compare.push(absent(keys.decision(txId)));
+  // What opens must not have been decided before: of a purged transaction only the decision is left.
+  if (writes.decision !== null || version === 0n) compare.push(absent(keys.decision(txId)));
   if (compare.length + writes.newVotes.length < LIMITS.etcdTxnOpsMax / 2) {
     for (const { vote } of writes.newVotes) compare.push(absent(keys.vote(txId, vote.nodeId)));
   } else if (writes.newVotes.length > 0) {

@@ -17,6 +17,8 @@ export type EtcdOperation =
   | "lease"
   | "election"
   | "revision"
+  | "purge"
+  | "maintenance"
   | "status";
 
 export const ETCD_OPERATIONS: readonly EtcdOperation[] = [
@@ -32,6 +34,8 @@ export const ETCD_OPERATIONS: readonly EtcdOperation[] = [
   "lease",
   "election",
   "revision",
+  "purge",
+  "maintenance",
   "status",
 ];
 
@@ -155,6 +159,32 @@ export class EtcdHosts {
         if (failure.code !== "UNAVAILABLE" || retries === 0) throw failure;
       }
     }
+  }
+
+  /**
+   * One attempt at each host, one after the other, in their order; all are asked before the first failure is thrown.
+   * For what concerns a member by itself.
+   */
+  async each<T>(
+    operation: EtcdOperation,
+    attempt: Attempt<T>,
+    { signal, timeoutMs = this.#options.requestTimeoutMs }: CallOptions = {},
+    among: (url: string) => boolean = () => true,
+  ): Promise<readonly { readonly url: string; readonly answer: T }[]> {
+    const answers: { readonly url: string; readonly answer: T }[] = [];
+    let failure: StoreError | null = null;
+    for (const { url, client } of this.#hosts.filter((host) => among(host.url))) {
+      signal?.throwIfAborted();
+      try {
+        const call = attempt(client, { deadline: Date.now() + timeoutMs });
+        answers.push({ url, answer: await untilAborted(call, signal) });
+      } catch (error) {
+        signal?.throwIfAborted();
+        failure ??= storeErrorOf(error, `${operation} at ${url}`);
+      }
+    }
+    if (failure !== null) throw failure;
+    return answers;
   }
 
   /** The host in use, for a stream, with a signal that aborts when calls have moved on to another. */

@@ -19,23 +19,36 @@ import {
   type MetricsFactory,
   type OpenTransaction,
   type Presence,
+  type PurgeOutcome,
+  type PurgeRequest,
   type StandaloneViolation,
   StoreError,
+  type TallyMaintenance,
+  type TallyStorage,
   type TallyStore,
   type TxCommit,
   type VersionedSnapshot,
   type ViolationsPage,
 } from "@quorate/ports";
+import type { IResponseHeader } from "etcd3";
 import { announcePresence } from "./announce.ts";
 import { liftBanOnce, readLiftList, recordBanOnce, strikeBanOnce } from "./ban-lifts.ts";
 import { changeOf } from "./changes.ts";
 import { changeTrusteesOnce, initRequest, readClusterConfig } from "./cluster-config.ts";
 import { commitAll, readTransaction } from "./commit.ts";
 import { campaign, type ElectionDependencies, leaderOf } from "./election.ts";
-import { ETCD_OPERATIONS, EtcdHosts, type EtcdSecurity } from "./etcd-hosts.ts";
+import { type CallOptions, ETCD_OPERATIONS, EtcdHosts, type EtcdSecurity } from "./etcd-hosts.ts";
 import { keysOf } from "./keys.ts";
 import { readPresences, readStreaksAt, TransactionList } from "./listing.ts";
+import {
+  compactBefore,
+  countStatuses,
+  defragmentAll,
+  disarmAll,
+  readStorage,
+} from "./maintenance.ts";
 import { keyBytes } from "./ops.ts";
+import { purgeAll } from "./purge.ts";
 import { ReceiptShelf } from "./receipts.ts";
 import type { Reading } from "./snapshot.ts";
 import { storeErrorOf } from "./store-error.ts";
@@ -55,6 +68,8 @@ export interface EtcdTallyStoreOptions {
   readonly requestTimeoutMs: number;
   /** How long `start` looks for a member that answers, in ms. */
   readonly dialTimeoutMs: number;
+  /** The members' `--quota-backend-bytes`, which etcd tells nobody; purging early goes by it. */
+  readonly quotaBytes?: number;
   readonly security?: EtcdSecurity;
 }
 
@@ -64,7 +79,7 @@ export interface EtcdTallyStoreDependencies {
   readonly metrics?: MetricsFactory;
 }
 
-export type EtcdTallyStore = TallyStore & Election;
+export type EtcdTallyStore = TallyStore & Election & TallyMaintenance;
 
 const REDIAL_MS = 100;
 // etcd answers in about a millisecond on one machine; an election takes one to four seconds.
@@ -85,7 +100,7 @@ export function createEtcdTallyStore(
   return new EtcdStore(options, dependencies);
 }
 
-class EtcdStore implements TallyStore, Election {
+class EtcdStore implements EtcdTallyStore {
   readonly #options: EtcdTallyStoreOptions;
   readonly #clock: Clock;
   readonly #hosts: EtcdHosts;
@@ -93,6 +108,7 @@ class EtcdStore implements TallyStore, Election {
   readonly #list: TransactionList;
   readonly #receipts: ReceiptShelf;
   readonly #election: ElectionDependencies;
+  readonly #lineage: LineagePin = { id: null };
   readonly #stopping = new AbortController();
   /** Watches, announcements and campaigns that `stop` has to see end. */
   readonly #running = new Set<Promise<unknown>>();
@@ -108,7 +124,6 @@ class EtcdStore implements TallyStore, Election {
         name: "etcd_operation_duration_seconds",
         help: "How long calls to etcd took, failed ones included.",
         labels: ["operation"],
-  readonly #lineage: LineagePin = { id: null };
         initial: ETCD_OPERATIONS.map((operation) => ({ operation })),
         buckets: DURATION_BUCKETS_SECONDS,
       }) ?? null;
@@ -271,9 +286,50 @@ class EtcdStore implements TallyStore, Election {
     return await readViolationsOf(this.#hosts, this.#reading, txId, options);
   }
 
+  async purge(
+    requests: readonly PurgeRequest[],
+    options: AbortOptions = {},
+  ): Promise<readonly PurgeOutcome[]> {
+    this.#assertRunning();
+    return await purgeAll(this.#hosts, this.#reading, requests, options);
+  }
+
+  async countTransactions(options: AbortOptions = {}): Promise<number> {
+    this.#assertRunning();
+    return await countStatuses(this.#hosts, this.#reading, options);
+  }
+
+  async storage(options: AbortOptions = {}): Promise<TallyStorage> {
+    this.#assertRunning();
+    return await readStorage(this.#hosts, this.#options.quotaBytes ?? null, options);
+  }
+
+  async compact(revision: bigint, options: AbortOptions = {}): Promise<boolean> {
+    this.#assertRunning();
+    return await compactBefore(this.#hosts, revision, options);
+  }
+
+  async defragment(options: AbortOptions = {}): Promise<void> {
+    this.#assertRunning();
+    await defragmentAll(this.#hosts, options);
+  }
+
+  async disarm(options: AbortOptions = {}): Promise<number> {
+    this.#assertRunning();
+    return await disarmAll(this.#hosts, options);
+  }
+
   async revision(options: AbortOptions = {}): Promise<bigint> {
     this.#assertRunning();
     return await this.#readRevision(options);
+  }
+
+  async lineage(
+    options: AbortOptions = {},
+  ): Promise<{ readonly id: string; readonly revision: bigint }> {
+    this.#assertRunning();
+    const { cluster_id, revision } = await this.#readHeader(options);
+    return { id: cluster_id, revision: BigInt(revision) };
   }
 
   async watch(
@@ -324,27 +380,23 @@ class EtcdStore implements TallyStore, Election {
     );
   }
 
-  async lineage(
-    options: AbortOptions = {},
-  ): Promise<{ readonly id: string; readonly revision: bigint }> {
-    this.#assertRunning();
-    const { cluster_id, revision } = await this.#readHeader(options);
-    return { id: cluster_id, revision: BigInt(revision) };
-  }
-
   async leader(name: string, { signal }: AbortOptions = {}): Promise<string | null> {
     this.#assertRunning();
     return await leaderOf(this.#election, name, signal);
   }
 
-  async #readRevision(options: AbortOptions & { readonly timeoutMs?: number }): Promise<bigint> {
+  async #readRevision(options: CallOptions): Promise<bigint> {
+    return BigInt((await this.#readHeader(options)).revision);
+  }
+
+  async #readHeader(options: CallOptions): Promise<IResponseHeader> {
     const key = keyBytes(this.#reading.keys.epoch);
     const response = await this.#hosts.idempotent(
       "revision",
       (client, call) => client.kv.range({ key, count_only: true }, call),
       options,
     );
-    return BigInt(response.header.revision);
+    return response.header;
   }
 
   #untilStopped({ signal }: AbortOptions): AbortSignal {

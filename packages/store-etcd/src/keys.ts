@@ -22,6 +22,8 @@ export interface Keys {
   /** With its "/" at the end: the range of everything that belongs to the cluster. */
   readonly root: string;
   voteCount(txId: TxId, value: Value): string;
+  /** All counters of one transaction. */
+  voteCountsOf(txId: TxId): string;
   vote(txId: TxId, nodeId: NodeId): string;
   /** All votes of one transaction. */
   votesOf(txId: TxId): string;
@@ -63,6 +65,7 @@ export function keysOf(clusterId: ClusterId): Keys {
   return {
     root,
     voteCount: (txId, value) => `${root}vote_counts/${txId}/${value}`,
+    voteCountsOf: (txId) => `${root}vote_counts/${txId}/`,
     vote: (txId, nodeId) => `${root}votes/${txId}/${nodeId}`,
     votesOf: (txId) => `${root}votes/${txId}/`,
     status: (txId) => `${root}transaction_status/${txId}`,

@@ -29,6 +29,10 @@ export const remove = (key: string): IRequestOp => ({
   request_delete_range: { key: keyBytes(key) },
 });
 
+export const removeRange = (prefix: string): IRequestOp => ({
+  request_delete_range: { key: keyBytes(prefix), range_end: rangeEnd(prefix) },
+});
+
 export const get = (key: string): IRequestOp => ({ request_range: { key: keyBytes(key) } });
 
 export const getRange = (prefix: string): IRequestOp => ({

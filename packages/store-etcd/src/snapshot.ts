@@ -17,6 +17,7 @@ import { get, getRange, kvOf, rangeOf, textOf } from "./ops.ts";
 import {
   type Read,
   readBanGrade,
+  readDecision,
   readRecord,
   readStatus,
   readViolation,
@@ -30,7 +31,7 @@ export interface Reading {
   readonly logger: Logger;
 }
 
-const FIXED_OPS = 4;
+const FIXED_OPS = 5;
 
 /** The gets that make up one transaction's snapshot, and whether these peers are banned. */
 export function snapshotOps(keys: Keys, txId: TxId, peers: readonly PeerId[]): IRequestOp[] {
@@ -39,6 +40,7 @@ export function snapshotOps(keys: Keys, txId: TxId, peers: readonly PeerId[]): I
     get(keys.record(txId)),
     getRange(keys.votesOf(txId)),
     getRange(keys.violationsOf(txId)),
+    get(keys.decision(txId)),
     ...peers.map((peer) => banOps(keys, peer).get),
   ];
 }
@@ -84,7 +86,14 @@ export function parseSnapshot(
   const violations = new Map<NodeId, Set<ViolationType>>();
   for (const kv of rangeOf(responses[3]).kvs) addViolation(reading, kv, violations, warn);
   return {
-    snapshot: { txId, status, record, votes, violations },
+    snapshot: {
+      txId,
+      status,
+      record,
+      votes,
+      violations,
+      decision: read(kvOf(responses[4]), readDecision),
+    },
     version: statusKv === null ? 0n : BigInt(statusKv.mod_revision),
     revision,
   };

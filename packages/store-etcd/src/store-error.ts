@@ -14,6 +14,8 @@ type Row = {
   readonly when: (error: Error) => boolean;
   readonly code: StoreError["code"];
   readonly retryable: boolean;
+  /** In place of etcd's own words. */
+  readonly message?: string;
 };
 
 const says =
@@ -24,8 +26,14 @@ const says =
 /** The only place that reads etcd's error text. First match wins; what matches nothing is UNAVAILABLE. */
 const TABLE: readonly Row[] = [
   { when: says("required revision has been compacted"), code: "CORRUPT", retryable: false },
-  // Storage quota exhausted: an operator has to make room. The same call works afterwards.
-  { when: says("database space exceeded"), code: "REFUSED", retryable: true },
+  // The collector or an operator has to make room. The same call works afterwards.
+  {
+    when: says("database space exceeded"),
+    code: "NO_SPACE",
+    retryable: true,
+    message:
+      "its storage quota is used up (NOSPACE), and it takes no writes until room is made and the alarm is disarmed",
+  },
   {
     when: says("too many operations", "duplicate key", "request is too large"),
     code: "REFUSED",
@@ -57,7 +65,7 @@ export function storeErrorOf(error: unknown, what: string): StoreError {
   const row = TABLE.find(({ when }) => when(known));
   return new StoreError(
     row?.code ?? "UNAVAILABLE",
-    `etcd ${what} failed: ${firstLine(known.message)}`,
+    `etcd ${what} failed: ${row?.message ?? firstLine(known.message)}`,
     {
       retryable: row?.retryable ?? true,
       cause: error,

@@ -21,6 +21,7 @@ import {
   type Presence,
   type StandaloneViolation,
   StoreError,
+  type TallyStorage,
 } from "@quorate/ports";
 
 export type OpenViolation = StandaloneViolation["violation"];
@@ -45,15 +46,19 @@ interface Lease {
 /** What all clients of one in-memory tally share: the "server". Synchronous; each mutation is one revision. */
 export class SharedTally {
   readonly #clock: Clock;
-  #revision = 1n;
   /** As etcd's cluster id: a restored snapshot has another. */
   readonly lineage: string;
+  #revision = 1n;
   #compacted = 0n;
   readonly #history: ChangeSet[] = [];
   readonly #waiting = new Set<() => void>();
   readonly #leases = new Map<number, Lease>();
   #leaseCount = 0;
   readonly transactions: Map<TxId, TxState> = new Map();
+  /** Decisions of transactions that are purged to the last; they stand for ever. */
+  readonly tombstones: Map<TxId, FinalDecision> = new Map();
+  /** What the files would take, and the quota: set by tests. Writes are refused while an alarm is raised. */
+  storage: TallyStorage = { dbSizeBytes: 0, dbSizeInUseBytes: 0, quotaBytes: null, alarms: [] };
   readonly strayViolations: Map<string, OpenViolation> = new Map();
   readonly bans: Map<PeerId, { readonly ban: BanEntry; readonly version: bigint }> = new Map();
   /** By peer and time. */
@@ -73,16 +78,16 @@ export class SharedTally {
 
   constructor(dependencies: { readonly clock: Clock }, lineage = "memory") {
     this.#clock = dependencies.clock;
-  }
-
-  get revision(): bigint {
-    return this.#revision;
-  }
     this.lineage = lineage;
   }
 
   get compacted(): bigint {
     return this.#compacted;
+  }
+
+  get revision(): bigint {
+    return this.#revision;
+  }
 
   /** The revision that the mutation under way will have. */
   get nextRevision(): bigint {

@@ -21,8 +21,12 @@ import {
   type Election,
   type OpenTransaction,
   type Presence,
+  type PurgeOutcome,
+  type PurgeRequest,
   type StandaloneViolation,
   StoreError,
+  type TallyMaintenance,
+  type TallyStorage,
   type TallyStore,
   type TxCommit,
   type VersionedSnapshot,
@@ -38,6 +42,7 @@ import {
   strikeBan,
   violationKey,
 } from "./memory-tally-bans.ts";
+import { purgeAll } from "./memory-tally-purge.ts";
 import { newestReceipts, recordReceipts } from "./memory-tally-receipts.ts";
 import type { OpenViolation, SharedTally, TxState } from "./memory-tally-shared.ts";
 
@@ -54,6 +59,8 @@ export type TallyOperation =
   | "silence"
   | "revision"
   | "watch"
+  | "purge"
+  | "storage"
   | "lease"
   | "election";
 
@@ -82,7 +89,7 @@ export interface MemoryTallyStoreOptions {
  * revision a Txn, leases and elections, and faults on demand. Deterministic under
  * a simulated clock. Any number of clients share one `SharedTally`.
  */
-export class MemoryTallyStore implements TallyStore, Election {
+export class MemoryTallyStore implements TallyStore, Election, TallyMaintenance {
   readonly #shared: SharedTally;
   readonly #clock: Clock;
   readonly #options: MemoryTallyStoreOptions;
@@ -249,8 +256,53 @@ export class MemoryTallyStore implements TallyStore, Election {
     return this.#call("violation", options, () => this.#violationsOf(txId));
   }
 
+  purge(
+    requests: readonly PurgeRequest[],
+    options: AbortOptions = {},
+  ): Promise<readonly PurgeOutcome[]> {
+    return this.#call("purge", options, () => purgeAll(this.#shared, requests));
+  }
+
+  countTransactions(options: AbortOptions = {}): Promise<number> {
+    return this.#call("list", options, () => this.#shared.transactions.size);
+  }
+
+  storage(options: AbortOptions = {}): Promise<TallyStorage> {
+    return this.#call("storage", options, () => this.#shared.storage);
+  }
+
+  compact(revision: bigint, options: AbortOptions = {}): Promise<boolean> {
+    return this.#call("storage", options, () => {
+      if (revision <= this.#shared.compacted) return false;
+      this.#shared.compact(revision);
+      return true;
+    });
+  }
+
+  defragment(options: AbortOptions = {}): Promise<void> {
+    return this.#call("storage", options, () => {
+      const { storage } = this.#shared;
+      this.#shared.storage = { ...storage, dbSizeBytes: storage.dbSizeInUseBytes };
+    });
+  }
+
+  disarm(options: AbortOptions = {}): Promise<number> {
+    return this.#call("storage", options, () => {
+      const { storage } = this.#shared;
+      this.#shared.storage = { ...storage, alarms: [] };
+      return storage.alarms.length;
+    });
+  }
+
   revision(options: AbortOptions = {}): Promise<bigint> {
     return this.#call("revision", options, () => this.#shared.revision);
+  }
+
+  lineage(options: AbortOptions = {}): Promise<{ readonly id: string; readonly revision: bigint }> {
+    return this.#call("revision", options, () => ({
+      id: this.#shared.lineage,
+      revision: this.#shared.revision,
+    }));
   }
 
   async watch(
@@ -268,6 +320,10 @@ export class MemoryTallyStore implements TallyStore, Election {
     signal: AbortSignal,
   ): Promise<void> {
     let last = after;
+    if (after > this.#shared.revision)
+      throw new StoreError("CORRUPT", `history ends before ${after}: a snapshot was restored`, {
+        retryable: false,
+      });
     while (!signal.aborted) {
       const set = this.#shared.changesAfter(last);
       if (set === null) {
@@ -298,13 +354,6 @@ export class MemoryTallyStore implements TallyStore, Election {
         shared.publish([{ kind: "presence", peerId, presence: null }]);
       });
       shared.presences.set(peerId, { presence, leaseId });
-  lineage(options: AbortOptions = {}): Promise<{ readonly id: string; readonly revision: bigint }> {
-    return this.#call("revision", options, () => ({
-      id: this.#shared.lineage,
-      revision: this.#shared.revision,
-    }));
-  }
-
       shared.publish([{ kind: "presence", peerId, presence }]);
       await this.#keepLease(leaseId, ttlSeconds, signal);
       if (!this.#crashed) shared.endLease(leaseId);
@@ -424,6 +473,7 @@ export class MemoryTallyStore implements TallyStore, Election {
     return (
       shared.config?.epochVersion === epochVersion &&
       (tx?.version ?? 0n) === version &&
+      (tx !== undefined || !shared.tombstones.has(writes.txId)) &&
       writes.newVotes.every(
         (vote) => !shared.bans.has(vote.peerId) && tx?.votes.has(vote.vote.nodeId) !== true,
       ) &&
@@ -502,6 +552,7 @@ export class MemoryTallyStore implements TallyStore, Election {
       record: tx?.record ?? null,
       votes: new Map(tx?.votes),
       violations,
+      decision: tx?.decision ?? this.#shared.tombstones.get(txId) ?? null,
     };
     return { snapshot, version: tx?.version ?? 0n, revision };
   }

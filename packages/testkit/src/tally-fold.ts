@@ -40,6 +40,7 @@ export function applyWrites(snapshot: TxSnapshot, writes: TxWrites): TxSnapshot 
     record: writes.record ?? snapshot.record,
     votes,
     violations,
+    decision: snapshot.decision ?? writes.decision,
   };
 }
 

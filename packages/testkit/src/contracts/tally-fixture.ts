@@ -38,6 +38,7 @@ import type {
   CommitOutcome,
   Election,
   StandaloneViolation,
+  TallyMaintenance,
   TallyStore,
 } from "@quorate/ports";
 import { txIdOf } from "../builders.ts";
@@ -47,13 +48,13 @@ import { nodeEd25519 } from "../node-ed25519.ts";
 export interface TallyWorld {
   readonly clusterId: ClusterId;
   /** Another client of the same store, started. */
-  client(): Promise<TallyStore & Election>;
+  client(): Promise<TallyStore & Election & TallyMaintenance>;
   /** Ends a client as a crash would: its leases are not revoked, they run out. */
-  crash(client: TallyStore & Election): Promise<void>;
+  crash(client: TallyStore & Election & TallyMaintenance): Promise<void>;
   /** Lets time pass for leases; a real store's clock needs no help. */
   pass(ms: number): Promise<void>;
   /** Makes the client's next commit take effect and lose its reply. */
-  loseNextReply(client: TallyStore & Election): Promise<void>;
+  loseNextReply(client: TallyStore & Election & TallyMaintenance): Promise<void>;
   /** Stops the servers and starts them again on the same data. */
   restart(): Promise<void>;
   /** Moves the epoch on. */
@@ -67,6 +68,7 @@ export interface TallyWorld {
 
 export const SEVEN: Value = unwrap(parseValue(7n));
 export const EIGHT: Value = unwrap(parseValue(8n));
+export const NINE: Value = unwrap(parseValue(9n));
 export const NOW_MS: number = Date.UTC(2026, 0, 1);
 const DEADLINE_MS = 20_000;
 const VOTES_PER_FRAME = 16;

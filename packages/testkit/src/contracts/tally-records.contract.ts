@@ -15,7 +15,13 @@ import {
   type TxWrites,
   type ViolationType,
 } from "@quorate/core";
-import type { BanEntry, Election, StandaloneViolation, TallyStore } from "@quorate/ports";
+import type {
+  BanEntry,
+  Election,
+  StandaloneViolation,
+  TallyMaintenance,
+  TallyStore,
+} from "@quorate/ports";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { txIdOf } from "../builders.ts";
 import {
@@ -37,7 +43,7 @@ const TTL_MS = LIMITS.receiptsTtlSeconds * 1_000;
 export function tallyRecordsContract(name: string, makeWorld: () => Promise<TallyWorld>): void {
   describe(`tally store's records: ${name}`, () => {
     let world: TallyWorld;
-    let store: TallyStore & Election;
+    let store: TallyStore & Election & TallyMaintenance;
     let fixture: TallyFixture;
     let set: TrusteeSet;
     let epochVersion: bigint;

@@ -10,7 +10,7 @@ import {
   unwrap,
   type VerifiedVote,
 } from "@quorate/core";
-import type { Election, Presence, TallyStore, TxCommit } from "@quorate/ports";
+import type { Election, Presence, TallyMaintenance, TallyStore, TxCommit } from "@quorate/ports";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { txIdOf } from "../builders.ts";
 import {
@@ -27,6 +27,7 @@ import {
   type TallyWorld,
   Watched,
 } from "./tally-fixture.ts";
+import { tallyPurgeContract } from "./tally-purge.contract.ts";
 import { tallyRecordsContract } from "./tally-records.contract.ts";
 
 const VALUE_MAX = unwrap(parseValue(LIMITS.valueMax));
@@ -34,9 +35,10 @@ const VALUE_MAX = unwrap(parseValue(LIMITS.valueMax));
 /** The laws of `TallyStore` and `Election`, for every implementation. */
 export function tallyStoreContract(name: string, makeWorld: () => Promise<TallyWorld>): void {
   tallyRecordsContract(name, makeWorld);
+  tallyPurgeContract(name, makeWorld);
   describe(`tally store: ${name}`, () => {
     let world: TallyWorld;
-    let store: TallyStore & Election;
+    let store: TallyStore & Election & TallyMaintenance;
     let fixture: TallyFixture;
     let set: TrusteeSet;
     let epochVersion: bigint;
