@@ -109,9 +109,8 @@ export class HistoryCheck {
     return this.#lease;
   }
 
-  /** Called at each head: goes on with the check while the sender is frozen, and sees a person's thaw. */
+  /** Called at each head: goes on with the check while the sender is frozen, and sees what a person froze or thawed. */
   async onHead(options: Options): Promise<void> {
-    if (this.#frozen === null) return;
     const { chain, submissions, logger } = this.#deps;
     const state = await submissions.senderState(this.#sender, options);
     this.#note(state);

@@ -108,6 +108,11 @@ export class SubmissionSender {
   /** Takes a nonce for the next batch and has it signed. Null when nothing is to be sent now. */
   async #takeNext(options: Options): Promise<Slot | null> {
     const { submissions, chain, signer, logger } = this.#deps;
+    const live = (await submissions.liveSlots(this.#lease, options)).filter(
+      (slot) => slot.state !== "INCLUDED",
+    );
+    // Asked again under the lock; here it saves the endpoints' time.
+    if (live.length >= this.#options.windowMax) return null;
     const items = await this.#nextItems(options);
     if (items.length === 0) return null;
     let gasLimit: bigint;
@@ -124,7 +129,7 @@ export class SubmissionSender {
       return null;
     }
     const fees = capped(await chain.suggestFees(options), this.#options.feeCapWei);
-    if (!(await this.#canPay(gasLimit * fees.maxFeePerGasWei, options))) return null;
+    if (!(await this.#canPay(gasLimit * fees.maxFeePerGasWei, live, options))) return null;
     const request = { items, windowMax: this.#options.windowMax, gasLimit };
     const outcome =
       signer.kind === "remote"
@@ -181,15 +186,12 @@ export class SubmissionSender {
   }
 
   /** Whether the account can pay for all that is in flight and this too. */
-  async #canPay(costWei: bigint, options: Options): Promise<boolean> {
-    const { submissions, chain, signer, logger } = this.#deps;
-    const live = await submissions.liveSlots(this.#lease, options);
-    const inFlightWei = live
-      .filter((slot) => slot.state !== "INCLUDED")
-      .reduce(
-        (sum, slot) => sum + slot.gasLimit * (slot.attempts.at(-1)?.maxFeePerGasWei ?? 0n),
-        0n,
-      );
+  async #canPay(costWei: bigint, live: readonly Slot[], options: Options): Promise<boolean> {
+    const { chain, signer, logger } = this.#deps;
+    const inFlightWei = live.reduce(
+      (sum, slot) => sum + slot.gasLimit * (slot.attempts.at(-1)?.maxFeePerGasWei ?? 0n),
+      0n,
+    );
     const balanceWei = await chain.balanceWei(signer.address, options);
     const enough = balanceWei >= costWei + inFlightWei;
     const words = `the submitter's account holds ${balanceWei} wei; what is in flight may cost ${inFlightWei} wei, and the next batch ${costWei} wei`;

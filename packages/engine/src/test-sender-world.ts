@@ -41,7 +41,7 @@ export class SenderWorld {
   readonly clock = new SimClock();
   readonly logger: MemoryLogger = memoryLogger();
   readonly metrics: MemoryMetrics = memoryMetrics();
-  readonly signal = new AbortController().signal;
+  readonly signal: AbortSignal = new AbortController().signal;
   readonly chain: MemoryChain;
   readonly sender: Sender;
   submissions: MemorySubmissionStore;
