@@ -65,6 +65,84 @@ const SAID: readonly (readonly [string, string, SendErrorClass])[] = [
   ["anvil", "max fee per gas less than block base fee", "fee-too-low"],
   ["anvil", "Insufficient funds for gas * price + value", "insufficient-funds"],
   ["anvil", "intrinsic gas too low", "rejected"],
+  ["geth", "transaction gas price below minimum: gas tip cap 0, minimum needed 1", "fee-too-low"],
+  ["geth", "account limit exceeded: pooled 64 txs", "rejected"],
+  ["geth", "transaction gas limit too high (cap: 16777216, tx: 20000000)", "rejected"],
+  ["geth", "max priority fee per gas higher than max fee per gas", "rejected"],
+  ["geth", "authority nonce too low", "rejected"],
+  ["geth", "authority already reserved", "rejected"],
+  ["geth", "in-flight transaction limit reached for delegated accounts", "rejected"],
+  ["geth", "future transaction tries to replace pending", "rejected"],
+  ["geth", "sender not an eoa", "rejected"],
+  ["geth", "nonce has max value", "rejected"],
+  ["reth", "transaction underpriced", "fee-too-low"],
+  ["reth", "transaction priority fee below minimum required priority fee 10", "fee-too-low"],
+  ["reth", "exceeds max transaction gas limit", "rejected"],
+  ["reth", "tx fee (15 wei) exceeds the configured cap (10 wei)", "rejected"],
+  ["reth", "oversized data: transaction size 200000, limit 131072", "rejected"],
+  ["reth", "address already reserved", "rejected"],
+  ["reth", "intrinsic gas too high", "rejected"],
+  ["reth", "invalid chain ID", "rejected"],
+  ["reth", "sender is not an EOA", "rejected"],
+  ["reth 0.x", "[0x12]: insufficient gas price to replace existing transaction.", "underpriced"],
+  ["nethermind of 2026", "already known", "already-known"],
+  ["nethermind of 2026", "nonce too low", "nonce-too-low"],
+  ["nethermind of 2026", "replacement transaction underpriced", "underpriced"],
+  ["nethermind of 2026", "transaction underpriced", "fee-too-low"],
+  ["nethermind of 2026", "insufficient funds for gas * price + value", "insufficient-funds"],
+  ["nethermind of 2026", "gas limit reached", "rejected"],
+  ["nethermind of 2026", "nonce too high", "rejected"],
+  ["nethermind of 2026", "nonce too far in future", "rejected"],
+  ["nethermind of 2026", "failed to recover sender", "rejected"],
+  ["nethermind of 2026", "pending transaction type conflict", "rejected"],
+  ["nethermind of 2026", "unsupported transaction type", "rejected"],
+  ["nethermind of 2026", "transaction too large", "rejected"],
+  ["nethermind of 2026", "delegation nonce gap", "rejected"],
+  ["nethermind of 2026", "node is syncing", "rejected"],
+  ["erigon", "already known", "already-known"],
+  ["erigon", "existing txn with same hash", "already-known"],
+  ["erigon", "replacement transaction underpriced", "underpriced"],
+  ["erigon", "replaced by transaction with higher tip", "underpriced"],
+  ["erigon", "insufficient funds", "insufficient-funds"],
+  ["erigon", "IntrinsicGas", "rejected"],
+  ["erigon", "gas limit is too high", "rejected"],
+  ["erigon", "pending sub-pool is full", "rejected"],
+  ["erigon", "baseFee sub-pool is full", "rejected"],
+  ["erigon", "spammer", "rejected"],
+  ["erigon", "fork supporting this transaction type is not activated yet", "rejected"],
+  ["erigon", "EIP-7702 transaction with authority already reserved", "rejected"],
+  ["besu", "Nonce too high", "rejected"],
+  ["besu", "Transaction nonce is too distant from current sender nonce", "rejected"],
+  ["besu", "An invalid transaction with a lower nonce exists", "rejected"],
+  ["besu", "Transaction gas limit exceeds block gas limit", "rejected"],
+  ["besu", "Transaction gas limit cap exceeded", "rejected"],
+  ["besu", "Transaction fee cap exceeded", "rejected"],
+  ["besu", "Max priority fee per gas exceeds max fee per gas", "rejected"],
+  ["besu", "Sender account not authorized to send transactions", "rejected"],
+  ["besu", "Initial sync is still in progress", "rejected"],
+  ["besu", "Invalid signature", "rejected"],
+  ["besu", "Invalid transaction type", "rejected"],
+  ["besu", "ChainId not supported", "rejected"],
+  [
+    "besu",
+    "Transaction pool not enabled. (Either txpool explicitly disabled, or node not yet in sync).",
+    "rejected",
+  ],
+  // A blob's price is none of ours.
+  ["besu", "blob gas price below current blob base fee", "unknown"],
+  ["besu", "Unknown internal error", "unknown"],
+  ["anvil", "Nonce too high", "rejected"],
+  ["anvil", "Tx: [0x12] already Imported", "already-known"],
+  ["anvil", "Tx: [0x12] insufficient gas price to replace existing transaction", "underpriced"],
+  ["anvil", "invalid chain id for signer", "rejected"],
+  ["anvil", "Incompatible EIP-155 transaction, signed for another chain", "rejected"],
+  ["anvil", "intrinsic gas too high -- tx.gas_limit > env.block.gas_limit", "rejected"],
+  ["anvil", "max priority fee per gas higher than max fee per gas", "rejected"],
+  [
+    "anvil",
+    "Transaction gas limit is greater than the block gas limit, gas_limit: 9, cap: 8",
+    "rejected",
+  ],
   ["a client of tomorrow", "the moon is in the wrong phase", "unknown"],
   ["any", "", "unknown"],
 ];
@@ -75,6 +153,21 @@ describe("text of a refused send", () => {
     // Some gateways put a word before it.
     if (!/^[A-Z][a-z]+[A-Z]/.test(text) && meaning !== "unknown") {
       expect(classifySendError(`err: ${text}`)).toBe(meaning);
+    }
+  });
+
+  test("of every client is covered in each class it has words for", () => {
+    for (const client of ["geth", "reth", "nethermind", "erigon", "besu", "anvil"]) {
+      const classes = SAID.filter(([of]) => of.startsWith(client)).map(([, , meaning]) => meaning);
+      for (const meaning of [
+        "already-known",
+        "nonce-too-low",
+        "underpriced",
+        "fee-too-low",
+        "insufficient-funds",
+        "rejected",
+      ] as const)
+        expect(classes, `${client}: ${meaning}`).toContain(meaning);
     }
   });
 

@@ -1,8 +1,17 @@
 import type { SendOutcome } from "@quorate/ports";
 
 // The only place where an endpoint's words are matched. JSON-RPC fixes no codes
-// for these cases (geth says -32000 for all, Anvil -32003), so the text decides.
-// What comes out only schedules work; it never moves state.
+// for these cases (geth says -32000 for all, Anvil -32003), so the text is all there is.
+//
+// A class never decides anything. It is advice for the clock: when to look again, and what to tell a
+// person. Whether a nonce is used, a transaction mined or a value recorded is read from counts,
+// receipts and the contract at named blocks. So a text that is new, reworded or a lie costs at most
+// time, and text nobody listed here is "unknown", which is handled as "perhaps it arrived".
+//
+// Each text was looked up in the client's own source (2026): geth core/error.go and core/txpool,
+// reth rpc-eth-types/src/error, nethermind TxPoolErrorMessages and AcceptTxResult, erigon
+// txpoolcfg, besu RpcErrorType, anvil eth/error.rs. Nethermind took over geth's words in 2026; its
+// own older ones stay, for nodes that are not updated.
 
 /** The classes that an endpoint's refusal of a raw transaction can fall into. */
 export type SendErrorClass = Exclude<SendOutcome["kind"], "accepted" | "unreachable">;
@@ -17,26 +26,45 @@ interface Rule {
 // Tried from the top. The narrower text stands before the wider one:
 // "replacement transaction underpriced" also contains "transaction underpriced".
 const SEND_RULES: readonly Rule[] = [
-  { kind: "already-known", pattern: /\balready known\b/, clients: "geth, reth, erigon" },
+  {
+    kind: "already-known",
+    pattern: /\balready known\b/,
+    clients: "geth, reth, erigon, nethermind",
+  },
   { kind: "already-known", pattern: /\balready imported\b/, clients: "anvil, openethereum" },
   { kind: "already-known", pattern: /\bknown transaction\b/, clients: "besu, old geth" },
-  { kind: "already-known", pattern: /^alreadyknown\b/, clients: "nethermind" },
-  { kind: "already-known", pattern: /existing tx with same hash/, clients: "erigon" },
+  { kind: "already-known", pattern: /^alreadyknown\b/, clients: "old nethermind" },
+  { kind: "already-known", pattern: /existing txn? with same hash/, clients: "erigon" },
+  // EIP-7702: somebody else's nonce, not the sender's.
+  {
+    kind: "rejected",
+    pattern: /authority nonce|(?:address|authority) already reserved|delegat(?:ed|ion)/,
+    clients: "geth, reth, erigon, nethermind",
+  },
   {
     kind: "nonce-too-low",
     pattern: /\bnonce(?: is)? too low\b/,
-    clients: "geth, reth, erigon, besu, anvil",
+    clients: "geth, reth, erigon, besu, nethermind, anvil",
   },
-  { kind: "nonce-too-low", pattern: /^oldnonce\b/, clients: "nethermind" },
+  { kind: "nonce-too-low", pattern: /^oldnonce\b/, clients: "old nethermind" },
   {
     kind: "underpriced",
     pattern: /replacement transaction underpriced/,
-    clients: "geth, reth, besu, anvil",
+    clients: "geth, reth, erigon, besu, nethermind, anvil",
   },
-  { kind: "underpriced", pattern: /could not replace existing tx/, clients: "erigon" },
-  { kind: "underpriced", pattern: /^replacementnotallowed\b/, clients: "nethermind" },
+  {
+    kind: "underpriced",
+    pattern: /insufficient gas price to replace/,
+    clients: "anvil, old reth",
+  },
+  {
+    kind: "underpriced",
+    pattern: /could not replace existing tx|replaced by transaction with higher tip/,
+    clients: "erigon",
+  },
+  { kind: "underpriced", pattern: /^replacementnotallowed\b/, clients: "old nethermind" },
   { kind: "underpriced", pattern: /another transaction with same nonce/, clients: "openethereum" },
-  { kind: "underpriced", pattern: /^ownnoncealreadyused\b/, clients: "nethermind" },
+  { kind: "underpriced", pattern: /^ownnoncealreadyused\b/, clients: "old nethermind" },
   {
     kind: "fee-too-low",
     pattern: /max fee per gas less than block base fee/,
@@ -44,60 +72,102 @@ const SEND_RULES: readonly Rule[] = [
   },
   {
     kind: "fee-too-low",
-    pattern: /gas price below (?:current base fee|configured minimum)/,
-    clients: "besu",
+    pattern: /(?<!blob )gas price below (?:current base fee|configured minimum|minimum)/,
+    clients: "besu, geth",
   },
-  { kind: "fee-too-low", pattern: /\btransaction underpriced\b/, clients: "geth, reth" },
+  {
+    kind: "fee-too-low",
+    pattern: /priority fee below minimum/,
+    clients: "reth",
+  },
+  {
+    kind: "fee-too-low",
+    pattern: /\btransaction underpriced\b/,
+    clients: "geth, reth, nethermind",
+  },
   { kind: "fee-too-low", pattern: /^underpriced\b|: underpriced\b/, clients: "erigon" },
   { kind: "fee-too-low", pattern: /\bfee too low\b/, clients: "erigon" },
-  { kind: "fee-too-low", pattern: /^feetoolow/, clients: "nethermind" },
+  { kind: "fee-too-low", pattern: /^feetoolow/, clients: "old nethermind" },
   { kind: "fee-too-low", pattern: /gas price is too low/, clients: "openethereum" },
   {
     kind: "insufficient-funds",
     pattern: /insufficient funds/,
-    clients: "geth, reth, erigon, anvil",
+    clients: "geth, reth, erigon, nethermind, anvil",
   },
-  { kind: "insufficient-funds", pattern: /^insufficientfunds\b/, clients: "nethermind" },
+  { kind: "insufficient-funds", pattern: /^insufficientfunds\b/, clients: "old nethermind" },
   { kind: "insufficient-funds", pattern: /upfront cost exceeds account balance/, clients: "besu" },
   {
     kind: "rejected",
-    pattern: /intrinsic gas (?:too low|exceeds)/,
+    pattern: /intrinsic ?gas\b/,
+    clients: "geth, reth, erigon, anvil, besu",
+  },
+  {
+    kind: "rejected",
+    pattern: /exceeds (?:the )?(?:configured cap|block gas limit|max transaction gas limit)/,
+    clients: "geth, reth, besu",
+  },
+  {
+    kind: "rejected",
+    pattern: /fee cap exceeded|gas limit cap exceeded|not authorized to send/,
+    clients: "besu",
+  },
+  {
+    kind: "rejected",
+    pattern: /priority fee per gas (?:higher than|exceeds) max fee/,
     clients: "geth, reth, anvil, besu",
   },
   {
     kind: "rejected",
-    pattern: /exceeds (?:the )?(?:configured cap|block gas limit)/,
-    clients: "geth, reth, besu",
+    pattern: /^gaslimitexceeded\b|gas limit (?:is )?too (?:high|low)|gas limit reached/,
+    clients: "nethermind, erigon, reth, geth",
   },
   {
     kind: "rejected",
-    pattern: /^gaslimitexceeded\b|gas limit (?:is )?too (?:high|low)/,
-    clients: "nethermind, erigon",
+    pattern: /gas limit is greater than the block gas limit/,
+    clients: "anvil",
   },
   {
     kind: "rejected",
-    pattern: /nonce too high|^noncegap\b|nonce too (?:distant|far)/,
-    clients: "geth, nethermind, besu",
+    pattern: /nonce too high|^noncegap\b|nonce (?:is )?too (?:distant|far)|nonce has max value/,
+    clients: "geth, reth, nethermind, besu",
   },
   {
     kind: "rejected",
-    pattern: /invalid (?:sender|chain ?id|signature|transaction signature)/,
-    clients: "geth, reth, erigon",
+    pattern: /lower nonce exists|future transaction tries to replace pending/,
+    clients: "besu, geth",
   },
   {
     kind: "rejected",
-    pattern: /(?:wrong|incorrect) chain ?id|chain ?id does(?: not|n't) match/,
+    pattern:
+      /invalid (?:sender|chain ?id|signature|transaction signature)|failed to recover sender|transaction invalid/,
+    clients: "geth, reth, erigon, besu, nethermind",
+  },
+  {
+    kind: "rejected",
+    pattern:
+      /(?:wrong|incorrect) chain ?id|chain ?id (?:does(?: not|n't) match|not supported)|signed for another chain/,
     clients: "besu, anvil",
   },
   {
     kind: "rejected",
-    pattern: /txpool is full|transaction pool is full|account limit exceeded/,
-    clients: "geth, reth, besu",
+    pattern: /pool is full|pool not enabled|account limit exceeded|\bspammer\b/,
+    clients: "geth, reth, besu, erigon",
   },
   {
     kind: "rejected",
-    pattern: /transaction type not supported|oversized data/,
-    clients: "geth, reth",
+    pattern: /node is syncing|sync is still in progress/,
+    clients: "nethermind, besu",
+  },
+  {
+    kind: "rejected",
+    pattern:
+      /(?:transaction type|type) (?:is )?not (?:supported|activated)|invalid transaction type|unsupported transaction type|type conflict|oversized data|transaction too large|cost overflow/,
+    clients: "geth, reth, erigon, besu, nethermind",
+  },
+  {
+    kind: "rejected",
+    pattern: /sender (?:is )?not an eoa/,
+    clients: "geth, reth, nethermind, anvil",
   },
 ];
 
