@@ -114,6 +114,16 @@ contract QuorateRecorder {
         return (standing.set, standing.value, standing.blockNumber);
     }
 
+    /// @notice What is recorded under each of many keys: one call, hence one state, for a whole batch.
+    /// @param keys As many as the caller's node will run for; the same key may be asked for twice.
+    /// @return records One per key, in their order; of one without a record all fields are zero.
+    function recordsOf(bytes32[] calldata keys) external view returns (Record[] memory records) {
+        records = new Record[](keys.length);
+        for (uint256 i = 0; i < keys.length; ++i) {
+            records[i] = _records[keys[i]];
+        }
+    }
+
     /// @notice Appoints another submitter, from the next transaction on.
     /// @param newSubmitter Not zero.
     function setSubmitter(address newSubmitter) external onlyOwner {

@@ -15,8 +15,13 @@ afterAll(async () => {
 });
 
 chainContract("Anvil", async () => {
-  // A cluster of its own has keys of its own: none is recorded yet.
-  const chain = world.connect({ clusterId: unwrap(parseClusterId(`contract-${worlds++}`)) });
+  const { rpcUrl } = world.anvil;
+  const chain = world.connect({
+    // A cluster of its own has keys of its own: none is recorded yet.
+    clusterId: unwrap(parseClusterId(`contract-${worlds++}`)),
+    // The same node twice: two endpoints that agree.
+    rpcUrls: [rpcUrl, `${rpcUrl}/?again`],
+  });
   await chain.start();
   return {
     chain,

@@ -1,23 +1,39 @@
+import { assert } from "@quorate/core";
 import {
   type AbortOptions,
   type BlockRef,
   ChainError,
   type ChainReceipt,
+  type FinalityMode,
   type Hex,
   type RecordEvent,
 } from "@quorate/ports";
 
-import { type RpcCall, RpcFailure } from "./json-rpc.ts";
+import { isRecord, type RpcCall, RpcFailure } from "./json-rpc.ts";
 import { RECORD_DOMAIN } from "./record-key.ts";
-import { decodeRecordEvent, decodeRevert, encodeDomain } from "./recorder-codec.ts";
+import {
+  decodeRecordEvent,
+  decodeRecordsOf,
+  decodeRevert,
+  encodeDomain,
+  encodeRecordsOf,
+} from "./recorder-codec.ts";
 import { isBlockMissing, isRevert } from "./rpc-errors.ts";
 import { quantity, readBlock, readData, readQuantity, readReceipt } from "./rpc-shapes.ts";
 
 // Reads against ONE endpoint; the pool decides against which.
 
-/** The newest block. */
+/** The newest block. @throws ChainError WRONG_CHAIN when it has no base fee: what we sign would never be valid there. */
 export async function newestBlock(call: RpcCall, options: AbortOptions): Promise<BlockRef> {
-  const block = readBlock(await call("eth_getBlockByNumber", ["latest", false], options));
+  const answer = await call("eth_getBlockByNumber", ["latest", false], options);
+  if (isRecord(answer) && (answer["baseFeePerGas"] ?? null) === null) {
+    throw new ChainError(
+      "WRONG_CHAIN",
+      "the chain's newest block has no baseFeePerGas: it lacks EIP-1559, which the submitter's transactions need",
+      { retryable: false },
+    );
+  }
+  const block = readBlock(answer);
   if (block === null) throw new RpcFailure("malformed", "the endpoint has no newest block");
   return block;
 }
@@ -50,6 +66,40 @@ export async function blockByNumber(
     throw new RpcFailure("malformed", "the answer is another block than the one asked for");
   }
   return block;
+}
+
+/** The newest block that is final by the mode; null when the chain is not that long yet. */
+export async function finalBlock(
+  call: RpcCall,
+  mode: FinalityMode,
+  options: AbortOptions,
+): Promise<BlockRef | null> {
+  if (mode.kind !== "confirmations") return await blockByTag(call, mode.kind, options);
+  assert(
+    Number.isSafeInteger(mode.blocks) && mode.blocks >= 0,
+    "confirmations must be a whole number from 0 up",
+  );
+  const newest = await newestBlock(call, options);
+  const number = newest.number - BigInt(mode.blocks);
+  return number < 0n ? null : await blockByNumber(call, number, options);
+}
+
+/** The account's next nonce. */
+export async function transactionCountAt(
+  call: RpcCall,
+  address: Hex,
+  at: "latest" | "pending" | bigint,
+  options: AbortOptions,
+): Promise<bigint> {
+  const params = [address, typeof at === "bigint" ? quantity(at) : at];
+  const count = readQuantity(
+    await call("eth_getTransactionCount", params, options),
+    "transaction count",
+  );
+  // No account gets there; an endpoint that says so would burn every nonce below.
+  if (count > BigInt(Number.MAX_SAFE_INTEGER))
+    throw new RpcFailure("malformed", "the answer has an impossible transaction count");
+  return count;
 }
 
 /** The receipt, if its block is still the canonical one at its height; else null. */
@@ -108,13 +158,17 @@ export async function checkContract(
   if ((await codeAt(call, contract, "latest", options)) === "0x") throw noContract(label, contract);
   try {
     const request = { contract, data: encodeDomain(), block: "latest" };
-    if ((await callContract(call, request, options)) === RECORD_DOMAIN) return;
+    if ((await callContract(call, request, options)) === RECORD_DOMAIN) {
+      // One of an earlier build records as well, but can't be asked for many keys at once.
+      const none = await callContract(call, { ...request, data: encodeRecordsOf([]) }, options);
+      if (none !== "0x" && decodeRecordsOf(none, 0).length === 0) return;
+    }
   } catch (error) {
     if (!(error instanceof RpcFailure) || !isRevert(error.rpcCode, error.text)) throw error;
   }
   throw new ChainError(
     "NO_CONTRACT",
-    `endpoint ${label} has code at ${contract}, but it is no QuorateRecorder: expected DOMAIN() to answer ${RECORD_DOMAIN}`,
+    `endpoint ${label} has code at ${contract}, but it is no QuorateRecorder of this version: expected DOMAIN() to answer ${RECORD_DOMAIN}, and recordsOf() to answer at all`,
     { retryable: false },
   );
 }

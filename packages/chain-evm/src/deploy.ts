@@ -4,10 +4,10 @@ import { encodeDeployData, getContractAddress, keccak256 } from "viem";
 import { privateKeyToAccount } from "viem/accounts";
 
 import { createEndpointPool, type EndpointPool } from "./endpoint-pool.ts";
-import { type FeePolicy, feesFor, suggestedTip } from "./fees.ts";
+import { type FeePolicy, readFees } from "./fees.ts";
 import { addressHex, toEvmAddress } from "./hex.ts";
 import { recorderAbi, recorderBytecode } from "./recorder.generated.ts";
-import { quantity, readBlock, readQuantity, readReceipt, type ReceiptShape } from "./rpc-shapes.ts";
+import { quantity, type ReceiptShape, readBlock, readQuantity, readReceipt } from "./rpc-shapes.ts";
 
 export interface DeployRecorderOptions {
   readonly rpcUrl: string;
@@ -72,14 +72,10 @@ export async function deployRecorder(
       const estimate = await call("eth_estimateGas", [{ from: account.address, data }, "latest"], {
         signal,
       });
-      const head = readBlock(await call("eth_getBlockByNumber", ["latest", false], { signal }));
-      if (head === null) {
-        throw new ChainError("RPC_ERROR", "the endpoint has no newest block", { retryable: true });
-      }
       return {
         nonce: Number(readQuantity(count, "transaction count")),
         gas: (readQuantity(estimate, "gas") * 12n) / 10n,
-        fees: feesFor(head, await suggestedTip(call, { signal }), options.feePolicy),
+        fees: await readFees(call, options.feePolicy, { signal }),
       };
     },
     { signal },

@@ -1,3 +1,4 @@
+import { assert } from "@quorate/core";
 import {
   type AbortOptions,
   ChainError,
@@ -7,37 +8,69 @@ import {
   type SendOutcome,
 } from "@quorate/ports";
 import { keccak256 } from "viem";
-
+import { parseHex } from "./hex.ts";
 import { createRpcEndpoint, type RpcCall, type RpcEndpoint, RpcFailure } from "./json-rpc.ts";
 import { classifySendError } from "./rpc-errors.ts";
-import { parseHex } from "./hex.ts";
 import { readQuantity } from "./rpc-shapes.ts";
+import { parseRpcUrl } from "./rpc-url.ts";
 
 const DETAIL_CHARS_MAX = 300;
+
+/** Which endpoint, for those who judge several answers. */
+export type EndpointIndex = number;
+
+/** What one endpoint made of a read. */
+export type Reply<T> = {
+  readonly from: EndpointIndex;
+  /** Host and port; safe to show. */
+  readonly label: string;
+} & (
+  | { readonly kind: "answer"; readonly value: T }
+  | { readonly kind: "failure"; readonly error: ChainError | RpcFailure }
+);
+
+/** What an endpoint is held against, for a person and for a counter. */
+export type EndpointTrouble = "failed" | "disagreed";
+
+/** A read against ONE endpoint, whole, so that its answers belong together. */
+export type Work<T> = (call: RpcCall, label: string) => Promise<T>;
 
 /** The endpoints of one chain: reads go to the first healthy one, raw transactions to all. */
 export interface EndpointPool {
   /** Host and port of each endpoint; safe to log. */
   readonly labels: readonly string[];
   /**
-   * Runs a read against one endpoint, whole (so that its answers belong together), and
-   * against the next one when that fails. Each call inside is bounded by the timeout.
+   * Runs a read against one endpoint, and against the next one when that fails. Each call inside
+   * is bounded by the timeout.
    * @throws ChainError when every endpoint failed; a ChainError of `work` at once.
    */
-  read<T>(work: (call: RpcCall, label: string) => Promise<T>, options?: AbortOptions): Promise<T>;
+  read<T>(work: Work<T>, options?: AbortOptions): Promise<T>;
+  /** Runs a read against one endpoint. Rejects only with the signal's reason and for bugs. */
+  ask<T>(from: EndpointIndex, work: Work<T>, options?: AbortOptions): Promise<Reply<T>>;
+  /** The same against every endpoint at once, in the order of `labels`. */
+  askAll<T>(work: Work<T>, options?: AbortOptions): readonly Promise<Reply<T>>[];
+  /** Sets an endpoint aside that said something else than two others. */
+  outvoted(from: EndpointIndex, what: string): void;
+  /** Why an endpoint is tried last for now; null when it is not. */
+  whyAside(from: EndpointIndex): string | null;
   /** Sends to all. Resolves at the first good outcome, or with the most telling of all bad ones. */
   sendRaw(raw: Hex, options?: AbortOptions): Promise<SendOutcome>;
   /** Asks every endpoint for its chain id. @throws ChainError WRONG_CHAIN when any is on another chain; RPC_UNREACHABLE when none answers. */
   verifyAll(options?: AbortOptions): Promise<void>;
-  /** Waits for sends that are still on their way. */
+  /** Waits for sends and reads that are still on their way. */
   drain(): Promise<void>;
 }
 
 interface Member extends RpcEndpoint {
   /** Its chain id was seen to be right since it last failed. */
   verified: boolean;
-  /** Tried last until then, in monotonic ms. */
-  unhealthyUntilMs: number;
+  /** Tried last until then, in monotonic ms. What disagreed is not cleared by an answer that nobody held against another. */
+  aside: {
+    readonly untilMs: number;
+    readonly trouble: EndpointTrouble;
+    readonly text: string;
+  } | null;
+  readonly troubles: Record<EndpointTrouble, number>;
 }
 
 export function createEndpointPool(
@@ -48,30 +81,63 @@ export function createEndpointPool(
     readonly unhealthyMs: number;
     readonly stopSignal: AbortSignal;
   },
-  dependencies: { readonly clock: Clock; readonly logger: Logger },
+  dependencies: {
+    readonly clock: Clock;
+    readonly logger: Logger;
+    /** Called each time, with the endpoint's label. */
+    readonly onEndpointTrouble?: ((label: string, trouble: EndpointTrouble) => void) | undefined;
+  },
 ): EndpointPool {
   const { clock, logger } = dependencies;
-  const members = options.rpcUrls.map((url): Member => {
+  // The same URL twice is one endpoint: it must not agree with itself.
+  const urls = new Map(options.rpcUrls.map((url) => [parseRpcUrl(url).url, url]));
+  const hosts = new Map<string, number>();
+  const members = [...urls.values()].map((url): Member => {
     const endpoint = createRpcEndpoint(
       { url, timeoutMs: options.timeoutMs, stopSignal: options.stopSignal },
       { clock },
     );
-    return { ...endpoint, verified: false, unhealthyUntilMs: Number.NEGATIVE_INFINITY };
+    // Two with one host differ in a part that can't be shown.
+    const nth = (hosts.get(endpoint.label) ?? 0) + 1;
+    hosts.set(endpoint.label, nth);
+    const label = nth === 1 ? endpoint.label : `${endpoint.label} (${nth})`;
+    const troubles = { failed: 0, disagreed: 0 };
+    return { ...endpoint, label, verified: false, aside: null, troubles };
   });
-  const sending = new Set<Promise<unknown>>();
+  const underWay = new Set<Promise<unknown>>();
+  const track = <T>(work: Promise<T>): Promise<T> => {
+    const tracked = work.catch(() => null).finally(() => underWay.delete(tracked));
+    underWay.add(tracked);
+    return work;
+  };
+  const isAside = (member: Member): boolean =>
+    member.aside !== null && member.aside.untilMs > clock.monotonicMs();
 
-  const setAside = (member: Member, text: string): void => {
-    const wasHealthy = member.unhealthyUntilMs <= clock.monotonicMs();
-    member.verified = false;
-    member.unhealthyUntilMs = clock.monotonicMs() + options.unhealthyMs;
-    if (wasHealthy) logger.warn("chain endpoint failed", { endpoint: member.label, reason: text });
+  const setAside = (member: Member, text: string, trouble: EndpointTrouble = "failed"): void => {
+    const known = isAside(member) && member.aside?.trouble === trouble;
+    if (trouble === "failed") member.verified = false;
+    member.troubles[trouble]++;
+    member.aside = { untilMs: clock.monotonicMs() + options.unhealthyMs, trouble, text };
+    dependencies.onEndpointTrouble?.(member.label, trouble);
+    if (!known)
+      logger.warn(`chain endpoint ${trouble}`, {
+        endpoint: member.label,
+        reason: text,
+        times: member.troubles[trouble],
+      });
   };
 
-  const inOrder = (): readonly Member[] => {
-    const now = clock.monotonicMs();
-    const healthy = members.filter((member) => member.unhealthyUntilMs <= now);
-    // The others still get their turn: a wrong guess about health must not stop a read.
-    return [...healthy, ...members.filter((member) => member.unhealthyUntilMs > now)];
+  // The others still get their turn: a wrong guess about health must not stop a read.
+  const inOrder = (): readonly EndpointIndex[] => {
+    const all = [...members.keys()];
+    const aside = (index: EndpointIndex): boolean => isAside(memberAt(index));
+    return [...all.filter((index) => !aside(index)), ...all.filter(aside)];
+  };
+
+  const memberAt = (index: EndpointIndex): Member => {
+    const member = members[index];
+    assert(member !== undefined, "an endpoint's index comes from this pool");
+    return member;
   };
 
   const verify = async (member: Member, { signal }: AbortOptions): Promise<void> => {
@@ -87,27 +153,39 @@ export function createEndpointPool(
     member.verified = true;
   };
 
+  const ask: EndpointPool["ask"] = async (from, work, { signal } = {}) => {
+    signal?.throwIfAborted();
+    const member = memberAt(from);
+    const { label } = member;
+    try {
+      await verify(member, { signal });
+      const value = await work(member.call, label);
+      if (member.aside?.trouble === "failed") member.aside = null;
+      return { from, label, kind: "answer", value };
+    } catch (error) {
+      if (signal?.aborted === true) throw signal.reason;
+      if (error instanceof ChainError) {
+        if (error.code === "WRONG_CHAIN") setAside(member, error.message);
+      } else if (error instanceof RpcFailure) {
+        // An error answer says nothing about the endpoint's health; silence and nonsense do.
+        // Nor does what our own stop broke off.
+        if (error.kind !== "error" && !options.stopSignal.aborted) setAside(member, error.text);
+      } else {
+        throw error;
+      }
+      return { from, label, kind: "failure", error };
+    }
+  };
+
   const read: EndpointPool["read"] = async (work, { signal } = {}) => {
     signal?.throwIfAborted();
     const failures: Failure[] = [];
-    for (const member of inOrder()) {
-      try {
-        await verify(member, { signal });
-        const result = await work(member.call, member.label);
-        member.unhealthyUntilMs = Number.NEGATIVE_INFINITY;
-        return result;
-      } catch (error) {
-        if (signal?.aborted === true) throw signal.reason;
-        if (error instanceof ChainError && error.code === "WRONG_CHAIN") {
-          setAside(member, error.message);
-        } else if (error instanceof RpcFailure) {
-          // An error answer says nothing about the endpoint's health; silence and nonsense do.
-          if (error.kind !== "error") setAside(member, error.text);
-        } else {
-          throw error;
-        }
-        failures.push({ label: member.label, error });
-      }
+    for (const index of inOrder()) {
+      const reply = await ask(index, work, { signal });
+      if (reply.kind === "answer") return reply.value;
+      if (reply.error instanceof ChainError && reply.error.code !== "WRONG_CHAIN")
+        throw reply.error;
+      failures.push(reply);
     }
     throw summarize(failures);
   };
@@ -125,10 +203,7 @@ export function createEndpointPool(
   const sendRaw: EndpointPool["sendRaw"] = async (raw, { signal } = {}) => {
     signal?.throwIfAborted();
     const sends = members.map((member) => sendTo(member, raw, { signal }));
-    for (const send of sends) {
-      const tracked = send.catch(() => null).finally(() => sending.delete(tracked));
-      sending.add(tracked);
-    }
+    for (const send of sends) void track(send).catch(() => null);
     return await firstGood(sends);
   };
 
@@ -150,20 +225,30 @@ export function createEndpointPool(
   return {
     labels: members.map((member) => member.label),
     read,
+    ask: (from, work, options) => track(ask(from, work, options)),
+    askAll: (work, options) => members.map((_, index) => track(ask(index, work, options))),
+    outvoted: (from, what) => setAside(memberAt(from), what, "disagreed"),
+    whyAside: (from) => {
+      const member = memberAt(from);
+      return isAside(member) && member.aside !== null
+        ? `${member.aside.trouble} (${member.troubles[member.aside.trouble]} times): ${member.aside.text}`
+        : null;
+    },
     sendRaw,
     verifyAll,
     drain: async () => {
-      await Promise.all(sending);
+      await Promise.all(underWay);
     },
   };
 }
 
-interface Failure {
+export interface Failure {
   readonly label: string;
   readonly error: ChainError | RpcFailure;
 }
 
-function summarize(failures: readonly Failure[]): ChainError {
+/** One error for the failures of all endpoints. */
+export function summarize(failures: readonly Failure[]): ChainError {
   const first = failures[0]?.error;
   if (failures.length === 1 && first instanceof ChainError) return first;
   const words = failures.map(({ label, error }) => `${label}: ${error.message}`).join("; ");

@@ -1,109 +1,38 @@
-import { AssertionError, parseEvmAddress, unwrap } from "@quorate/core";
-import { type Chain, ChainError, type Hex } from "@quorate/ports";
+import { AssertionError } from "@quorate/core";
+import type { Chain } from "@quorate/ports";
 import { hexToBytes, keccak256 } from "viem";
 import { afterEach, describe, expect, test } from "vitest";
 
 import { mergeOutcomes } from "./endpoint-pool.ts";
-import { createEvmChain, type EvmChainOptions } from "./evm-chain.ts";
-import { RECORD_DOMAIN } from "./record-key.ts";
+import { createEvmChain } from "./evm-chain.ts";
+import { encodeRecordsOf } from "./recorder-codec.ts";
+import {
+  BLOCK_HASH,
+  block,
+  CONTRACT,
+  chainOf,
+  closeEndpoints,
+  failure,
+  HASH,
+  log,
+  OTHER,
+  receipt,
+  type Script,
+  serve,
+} from "./scripted-chain.ts";
 import {
   CLUSTER,
   createListLogger,
   item,
   items,
   type Scripted,
-  type ScriptedRpc,
-  startScriptedRpc,
   systemClock,
 } from "./test-world.ts";
 
-// Endpoints that lie, lag or break off: what no real node does on demand.
-
-const CONTRACT = unwrap(parseEvmAddress(`0x${"c0".repeat(20)}`));
-const OTHER = `0x${"0d".repeat(20)}`;
-const HASH: Hex = `0x${"11".repeat(32)}`;
-const BLOCK_HASH = `0x${"bb".repeat(32)}`;
 const RAW = hexToBytes("0x02c0");
 const RAW_HASH = keccak256(RAW);
 
-const open: ScriptedRpc[] = [];
-afterEach(async () => {
-  await Promise.all(open.splice(0).map((server) => server.close()));
-});
-
-type Script = Readonly<Record<string, unknown>>;
-
-const block = (number = "0x5", hash = BLOCK_HASH): Script => ({
-  number,
-  hash,
-  timestamp: "0x10",
-  baseFeePerGas: "0x7",
-});
-
-const log = (overrides: Script = {}): Script => ({
-  address: CONTRACT,
-  // keccak256("Recorded(bytes32,uint64)")
-  topics: [keccak256(new TextEncoder().encode("Recorded(bytes32,uint64)")), HASH],
-  data: `0x${"2a".padStart(64, "0")}`,
-  blockNumber: "0x5",
-  transactionHash: HASH,
-  logIndex: "0x0",
-  ...overrides,
-});
-
-const receipt = (overrides: Script = {}): Script => ({
-  transactionHash: HASH,
-  status: "0x1",
-  blockNumber: "0x5",
-  blockHash: BLOCK_HASH,
-  gasUsed: "0x5208",
-  logs: [log()],
-  ...overrides,
-});
-
-/** An honest endpoint, but for the methods given. A function may answer with a whole Scripted. */
-async function serve(
-  script: Readonly<Record<string, unknown>>,
-  respond: (method: string, params: readonly unknown[]) => Scripted | null = () => null,
-): Promise<ScriptedRpc> {
-  const honest: Script = {
-    eth_chainId: "0x539",
-    eth_getBlockByNumber: block(),
-    eth_getCode: "0x6000",
-    eth_call: RECORD_DOMAIN,
-  };
-  const server = await startScriptedRpc((method, params) => {
-    const scripted = respond(method, params);
-    if (scripted !== null) return scripted;
-    const known = method in script ? script[method] : honest[method];
-    return known === undefined
-      ? { error: { code: -32_601, message: "Method not found" } }
-      : { result: known };
-  });
-  open.push(server);
-  return server;
-}
-
-function chainOf(servers: readonly ScriptedRpc[], options: Partial<EvmChainOptions> = {}): Chain {
-  return createEvmChain(
-    {
-      rpcUrls: servers.map((server) => server.url),
-      chainId: 1_337,
-      contractAddress: CONTRACT,
-      clusterId: CLUSTER,
-      timeoutMs: 5_000,
-      ...options,
-    },
-    { clock: systemClock, logger: createListLogger() },
-  );
-}
-
-async function failure(work: Promise<unknown>): Promise<ChainError> {
-  const error = await work.catch((thrown: unknown) => thrown);
-  if (!(error instanceof ChainError))
-    throw new Error(`expected a ChainError, got ${String(error)}`);
-  return error;
-}
+afterEach(closeEndpoints);
 
 describe("a receipt", () => {
   test("is given with the contract's events when its block is canonical", async () => {
@@ -159,14 +88,19 @@ describe("a receipt", () => {
 
 describe("a block", () => {
   test("at another height than asked for is refused", async () => {
-    const chain = chainOf([await serve({ eth_getBlockByNumber: block("0x6") })]);
+    const chain = chainOf([await serve({ eth_getBlockByNumber: block({ number: "0x6" }) })]);
     expect((await failure(chain.blockAt(5n))).code).toBe("RPC_ERROR");
   });
 
   test("without a base fee is refused: the chain lacks EIP-1559", async () => {
-    const old = { ...block(), baseFeePerGas: undefined };
+    const old = block({ baseFeePerGas: undefined });
     const chain = chainOf([await serve({ eth_getBlockByNumber: old })]);
-    expect((await failure(chain.head())).message).toContain("baseFeePerGas");
+    for (const call of [() => chain.head(), () => chain.suggestFees(), () => chain.start()])
+      expect(await failure(call())).toMatchObject({
+        code: "WRONG_CHAIN",
+        retryable: false,
+        message: expect.stringContaining("lacks EIP-1559"),
+      });
   });
 
   test("that is final is null while the endpoint says it has none", async () => {
@@ -269,6 +203,17 @@ describe("a start", () => {
     const error = await failure(chain.start());
     expect(error).toMatchObject({ code: "NO_CONTRACT", retryable: false });
     expect(error.message).toContain(CONTRACT);
+  });
+
+  test("refuses a recorder of an earlier build, which can't be asked for many keys", async () => {
+    const server = await serve({}, (method, params) =>
+      method === "eth_call" && JSON.stringify(params).includes(encodeRecordsOf([]))
+        ? { error: { code: 3, message: "execution reverted" } }
+        : null,
+    );
+    const error = await failure(chainOf([server]).start());
+    expect(error).toMatchObject({ code: "NO_CONTRACT", retryable: false });
+    expect(error.message).toContain("of this version");
   });
 
   test("refuses when one of the endpoints is on another chain", async () => {
@@ -417,15 +362,83 @@ describe("gas and fees", () => {
   });
 });
 
+describe("fees by history", () => {
+  const GWEI = 1_000_000_000n;
+  const hex = (wei: bigint): string => `0x${wei.toString(16)}`;
+  const history = (tips: readonly bigint[], nextBase = 7n * GWEI, used = tips.map(() => 0.5)) => ({
+    oldestBlock: "0x1",
+    baseFeePerGas: [...tips.map(() => hex(GWEI)), hex(nextBase)],
+    gasUsedRatio: used,
+    reward: tips.map((tip) => [hex(tip)]),
+  });
+  const feesOf = async (script: Script) => await chainOf([await serve(script)]).suggestFees();
+
+  test("are the next base fee twice and the middle tip of what was paid", async () => {
+    const tips = [2n * GWEI, 90n * GWEI, 3n * GWEI];
+    expect(await feesOf({ eth_feeHistory: history(tips) })).toEqual({
+      maxFeePerGasWei: 17n * GWEI,
+      maxPriorityFeePerGasWei: 3n * GWEI,
+    });
+  });
+
+  test("heed no empty block, and fall back to the endpoint's own tip when all were empty", async () => {
+    const tips = [0n, 0n, 5n * GWEI];
+    const some = history(tips, 7n * GWEI, [0, 0, 0.1]);
+    expect((await feesOf({ eth_feeHistory: some })).maxPriorityFeePerGasWei).toBe(5n * GWEI);
+    const none = history([0n, 0n], 7n * GWEI, [0, 0]);
+    expect(
+      await feesOf({ eth_feeHistory: none, eth_maxPriorityFeePerGas: hex(4n * GWEI) }),
+    ).toEqual({ maxFeePerGasWei: 18n * GWEI, maxPriorityFeePerGasWei: 4n * GWEI });
+  });
+
+  test("stay within the cap and above the least tip", async () => {
+    const server = await serve({ eth_feeHistory: history([1n, 1n, 1n]) });
+    const capped = chainOf([server], { feePolicy: { maxFeeCapWei: 10n * GWEI } });
+    expect(await capped.suggestFees()).toEqual({
+      maxFeePerGasWei: 10n * GWEI,
+      maxPriorityFeePerGasWei: GWEI,
+    });
+  });
+
+  test("of a chain without EIP-1559 are refused though its history answers", async () => {
+    const zeros = history([0n], 0n);
+    const error = await failure(
+      feesOf({ eth_feeHistory: zeros, eth_getBlockByNumber: block({ baseFeePerGas: null }) }),
+    );
+    expect(error).toMatchObject({ code: "WRONG_CHAIN", retryable: false });
+  });
+
+  test("of a chain whose base fee is zero are the tip alone, and refused when that is zero too", async () => {
+    const script = {
+      eth_feeHistory: history([0n], 0n),
+      eth_getBlockByNumber: block({ baseFeePerGas: "0x0" }),
+      eth_maxPriorityFeePerGas: "0x0",
+    };
+    expect(await feesOf(script)).toEqual({ maxFeePerGasWei: GWEI, maxPriorityFeePerGasWei: GWEI });
+    const free = chainOf([await serve(script)], { feePolicy: { minPriorityFeeWei: 0n } });
+    const error = await failure(free.suggestFees());
+    expect(error).toMatchObject({ code: "RPC_ERROR", retryable: false });
+    expect(error.message).toContain("base fee is zero");
+  });
+
+  test.each([
+    ["a text", "soon"],
+    ["without a next base fee", { baseFeePerGas: [] }],
+    ["with a reward that is none", { ...history([1n]), reward: [[7]] }],
+  ])("are not read from a history that is %s", async (_name, answer) => {
+    expect((await failure(feesOf({ eth_feeHistory: answer }))).code).toBe("RPC_ERROR");
+  });
+});
+
 describe("watching heads", () => {
   test("calls back once per head, never twice at a time, and outlasts a failing endpoint", async () => {
     const script = [
-      block("0x1", `0x${"01".repeat(32)}`),
-      block("0x1", `0x${"01".repeat(32)}`),
+      block({ number: "0x1", hash: `0x${"01".repeat(32)}` }),
+      block({ number: "0x1", hash: `0x${"01".repeat(32)}` }),
       null,
       // The same height after a reorg: another hash is another head.
-      block("0x1", `0x${"02".repeat(32)}`),
-      block("0x2", `0x${"03".repeat(32)}`),
+      block({ number: "0x1", hash: `0x${"02".repeat(32)}` }),
+      block({ number: "0x2", hash: `0x${"03".repeat(32)}` }),
     ];
     let at = 0;
     const server = await serve({}, (method) => {

@@ -1,4 +1,4 @@
-import { assert, type ClusterId, type EvmAddress } from "@quorate/core";
+import { assert, type ClusterId, type EvmAddress, LIMITS } from "@quorate/core";
 import {
   type AbortOptions,
   type BlockRef,
@@ -7,25 +7,37 @@ import {
   type Clock,
   type Hex,
   type Logger,
+  type ReadOptions,
 } from "@quorate/ports";
 import { bytesToHex } from "viem";
 
+import { readAgreed, readAgreedFinal } from "./agreement.ts";
 import {
   blockByNumber,
-  blockByTag,
   callContract,
   canonicalReceipt,
   checkContract,
   codeAt,
   estimateGas,
+  finalBlock,
   newestBlock,
   noContract,
+  transactionCountAt,
 } from "./chain-reads.ts";
-import { createEndpointPool } from "./endpoint-pool.ts";
-import { type FeePolicy, feesFor, suggestedTip } from "./fees.ts";
+import { createEndpointPool, type EndpointTrouble, summarize, type Work } from "./endpoint-pool.ts";
+import { reportEndpoints } from "./endpoint-reports.ts";
+import { scanRecordedEvents } from "./event-scan.ts";
+import { type FeePolicy, readFees } from "./fees.ts";
 import { addressHex } from "./hex.ts";
+import { RpcFailure } from "./json-rpc.ts";
 import { recordKeyOf } from "./record-key.ts";
-import { decodeRecordOf, encodeRecordBatch, encodeRecordOf } from "./recorder-codec.ts";
+import {
+  decodeRecordOf,
+  decodeRecordsOf,
+  encodeRecordBatch,
+  encodeRecordOf,
+  encodeRecordsOf,
+} from "./recorder-codec.ts";
 import { quantity, readQuantity } from "./rpc-shapes.ts";
 
 export interface EvmChainOptions {
@@ -46,6 +58,8 @@ export interface EvmChainOptions {
 export interface EvmChainDependencies {
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Called each time an endpoint fails or is outvoted, with its host and port. For a counter. */
+  readonly onEndpointTrouble?: ((endpoint: string, trouble: EndpointTrouble) => void) | undefined;
 }
 
 const HEAD_POLL_INTERVAL_MS_DEFAULT = 1_000;
@@ -61,7 +75,8 @@ const GAS_FLOOR_PER_ITEM = 27_000n;
 
 /**
  * The chain behind JSON-RPC endpoints. Holds no state that matters: every answer is read anew.
- * Reads go to the first healthy endpoint and, when it fails, to the next; raw transactions go to all.
+ * Reads go to the first healthy endpoint and, when it fails, to the next; reads that must be agreed and raw
+ * transactions go to all.
  * @throws TypeError when an RPC URL is none; AssertionError when there is no URL.
  * @see spec §8
  */
@@ -86,12 +101,42 @@ export function createEvmChain(
       unhealthyMs: options.unhealthyMs ?? UNHEALTHY_MS_DEFAULT,
       stopSignal: stopped.signal,
     },
-    { clock, logger },
+    { clock, logger, onEndpointTrouble: dependencies.onEndpointTrouble },
   );
   let started = false;
 
   const head: Chain["head"] = ({ signal } = {}) =>
     pool.read((call) => newestBlock(call, { signal }), { signal });
+
+  const read = <T>(what: string, work: Work<T>, { signal, agreed }: ReadOptions): Promise<T> =>
+    agreed === true ? readAgreed(pool, what, work, { signal }) : pool.read(work, { signal });
+
+  /** A call of a view; null before the contract's deployment, when there was truly nothing. */
+  const view = <T>(
+    what: string,
+    request: {
+      readonly data: Hex;
+      readonly at: "latest" | bigint;
+      readonly decode: (answer: Hex) => T;
+    },
+    readOptions: ReadOptions,
+  ): Promise<T | null> => {
+    const { data, at, decode } = request;
+    const block = typeof at === "bigint" ? quantity(at) : at;
+    const { signal } = readOptions;
+    return read(
+      what,
+      async (call, label) => {
+        const answer = await callContract(call, { contract, data, block }, { signal });
+        if (answer !== "0x") return decode(answer);
+        // Nothing answered. Other than before the deployment an empty answer must not pass for "not recorded".
+        if (typeof at === "bigint" && (await codeAt(call, contract, block, { signal })) === "0x")
+          return null;
+        throw noContract(label, contract);
+      },
+      readOptions,
+    );
+  };
 
   return {
     chainId: options.chainId,
@@ -103,9 +148,13 @@ export function createEvmChain(
     start: async ({ signal } = {}) => {
       if (started) return;
       await pool.verifyAll({ signal });
-      await pool.read((call, label) => checkContract(call, label, contract, { signal }), {
-        signal,
-      });
+      await pool.read(
+        async (call, label) => {
+          await newestBlock(call, { signal });
+          await checkContract(call, label, contract, { signal });
+        },
+        { signal },
+      );
       started = true;
       logger.info("chain connected", {
         endpoints: pool.labels,
@@ -118,35 +167,44 @@ export function createEvmChain(
       await pool.drain();
     },
 
-    finalizedHead: (mode, { signal } = {}) =>
-      pool.read(
-        async (call) => {
-          if (mode.kind !== "confirmations") return await blockByTag(call, mode.kind, { signal });
-          assert(
-            Number.isSafeInteger(mode.blocks) && mode.blocks >= 0,
-            "confirmations must be a whole number from 0 up",
-          );
-          const newest = await newestBlock(call, { signal });
-          const number = newest.number - BigInt(mode.blocks);
-          return number < 0n ? null : await blockByNumber(call, number, { signal });
-        },
-        { signal },
-      ),
+    finalizedHead: (mode, { signal, agreed } = {}) => {
+      const finalOf: Work<BlockRef | null> = (call) => finalBlock(call, mode, { signal });
+      return agreed === true
+        ? readAgreedFinal(pool, finalOf, { clock }, { signal })
+        : pool.read(finalOf, { signal });
+    },
 
     blockAt: (number, { signal } = {}) =>
       pool.read((call) => blockByNumber(call, number, { signal }), { signal }),
 
-    transactionCount: (address, at, { signal } = {}) =>
-      pool.read(
-        async (call) => {
-          const params = [address, typeof at === "bigint" ? quantity(at) : at];
-          return readQuantity(
-            await call("eth_getTransactionCount", params, { signal }),
-            "transaction count",
-          );
-        },
-        { signal },
+    transactionCount: (address, at, readOptions = {}) =>
+      read(
+        "transaction count",
+        (call) => transactionCountAt(call, addressHex(address), at, { signal: readOptions.signal }),
+        readOptions,
       ),
+
+    nonceFloor: async (address, { signal } = {}) => {
+      signal?.throwIfAborted();
+      const replies = await Promise.all(
+        pool.askAll(
+          async (call) => {
+            const [latest, pending] = await Promise.all(
+              (["latest", "pending"] as const).map((at) =>
+                transactionCountAt(call, addressHex(address), at, { signal }),
+              ),
+            );
+            assert(latest !== undefined && pending !== undefined, "two were asked for");
+            return latest > pending ? latest : pending;
+          },
+          { signal },
+        ),
+      );
+      const floors = replies.flatMap((reply) => (reply.kind === "answer" ? [reply.value] : []));
+      const [first, ...others] = floors;
+      if (first === undefined) throw summarize(replies.filter((reply) => reply.kind === "failure"));
+      return others.reduce((highest, floor) => (floor > highest ? floor : highest), first);
+    },
 
     balanceWei: (address, { signal } = {}) =>
       pool.read(
@@ -155,38 +213,56 @@ export function createEvmChain(
         { signal },
       ),
 
-    receipt: (hash, { signal } = {}) =>
-      pool.read((call) => canonicalReceipt(call, hash, contract, { signal }), { signal }),
+    receipt: (hash, readOptions = {}) =>
+      read(
+        "receipt",
+        (call) => canonicalReceipt(call, hash, contract, { signal: readOptions.signal }),
+        readOptions,
+      ),
 
-    recordOf: (txId, at, { signal } = {}) => {
+    recordOf: (txId, at, readOptions = {}) => {
       const data = encodeRecordOf(recordKeyOf(options.clusterId, txId));
-      const block = typeof at === "bigint" ? quantity(at) : at;
-      return pool.read(
-        async (call, label) => {
-          const answer = await callContract(call, { contract, data, block }, { signal });
-          if (answer !== "0x") return decodeRecordOf(answer);
-          // Nothing answered. Before the contract's deployment there was truly no record;
-          // in any other case an empty answer must not pass for "not recorded".
-          if (
-            typeof at === "bigint" &&
-            (await codeAt(call, contract, block, { signal })) === "0x"
-          ) {
-            return null;
-          }
-          throw noContract(label, contract);
-        },
-        { signal },
-      );
+      return view("record", { data, at, decode: decodeRecordOf }, readOptions);
     },
 
-    suggestFees: ({ signal } = {}) =>
-      pool.read(
+    recordsOf: async (txIds, at, readOptions = {}) => {
+      assert(txIds.length <= LIMITS.chainBatchMax, "at most LIMITS.chainBatchMax are read at once");
+      readOptions.signal?.throwIfAborted();
+      if (txIds.length === 0) return [];
+      const data = encodeRecordsOf(txIds.map((txId) => recordKeyOf(options.clusterId, txId)));
+      const decode = (answer: Hex) => decodeRecordsOf(answer, txIds.length);
+      const records = await view("records", { data, at, decode }, readOptions);
+      return records ?? txIds.map(() => null);
+    },
+
+    recordedEvents: async (fromBlock, toBlock, readOptions = {}) => {
+      const { signal } = readOptions;
+      signal?.throwIfAborted();
+      if (toBlock < fromBlock) return [];
+      const { events } = await read(
+        "events",
         async (call) => {
-          const newest = await newestBlock(call, { signal });
-          return feesFor(newest, await suggestedTip(call, { signal }), options.feePolicy);
+          // One that is not that far yet would answer without the events it lacks. The hash is part of what is agreed on.
+          const last = await blockByNumber(call, toBlock, { signal });
+          if (last === null) throw new RpcFailure("error", `it has no block ${toBlock} yet`);
+          const range = { address: contract, from: fromBlock, to: toBlock };
+          return { events: await scanRecordedEvents(call, range, { signal }), hash: last.hash };
         },
+        readOptions,
+      );
+      return events;
+    },
+
+    endpointReports: (address, mode, { signal } = {}) =>
+      reportEndpoints(
+        pool,
+        { address: addressHex(address), contract, mode },
+        { clock },
         { signal },
       ),
+
+    suggestFees: ({ signal } = {}) =>
+      pool.read((call) => readFees(call, options.feePolicy, { signal }), { signal }),
 
     simulateBatch: async (from, items, { signal } = {}) => {
       const data = encodeRecordBatch(options.clusterId, items);

@@ -1,19 +1,11 @@
-import type { BlockRef } from "@quorate/ports";
 import { describe, expect, test } from "vitest";
 
 import { feesFor } from "./fees.ts";
 
 const GWEI = 1_000_000_000n;
-const block = (baseFeePerGasWei: bigint): BlockRef => ({
-  number: 1n,
-  hash: "0x00",
-  timestampSeconds: 0n,
-  baseFeePerGasWei,
-});
-
 describe("fees", () => {
   test("offer twice the base fee plus the tip", () => {
-    expect(feesFor(block(10n * GWEI), 3n * GWEI)).toEqual({
+    expect(feesFor(10n * GWEI, 3n * GWEI)).toEqual({
       maxFeePerGasWei: 23n * GWEI,
       maxPriorityFeePerGasWei: 3n * GWEI,
     });
@@ -21,17 +13,17 @@ describe("fees", () => {
 
   test("offer the floor as tip when the endpoint suggests less or nothing", () => {
     for (const suggested of [null, 0n, GWEI - 1n]) {
-      expect(feesFor(block(GWEI), suggested).maxPriorityFeePerGasWei).toBe(GWEI);
+      expect(feesFor(GWEI, suggested).maxPriorityFeePerGasWei).toBe(GWEI);
     }
-    expect(feesFor(block(GWEI), null, { minPriorityFeeWei: 5n }).maxPriorityFeePerGasWei).toBe(5n);
+    expect(feesFor(GWEI, null, { minPriorityFeeWei: 5n }).maxPriorityFeePerGasWei).toBe(5n);
   });
 
   test("never exceed the cap, and the tip never exceeds the max fee", () => {
     const policy = { maxFeeCapWei: 2n * GWEI };
-    expect(feesFor(block(10n * GWEI), 3n * GWEI, policy)).toEqual({
+    expect(feesFor(10n * GWEI, 3n * GWEI, policy)).toEqual({
       maxFeePerGasWei: 2n * GWEI,
       maxPriorityFeePerGasWei: 2n * GWEI,
     });
-    expect(feesFor(block(0n), GWEI, policy).maxFeePerGasWei).toBe(GWEI);
+    expect(feesFor(0n, GWEI, policy).maxFeePerGasWei).toBe(GWEI);
   });
 });

@@ -45,6 +45,7 @@ export function createLocalSigner(options: { readonly privateKey: string }): Cha
   const account = toAccount(options.privateKey);
   return {
     address: toEvmAddress(account.address),
+    kind: "local",
     sign: async (transaction, { signal } = {}) => {
       signal?.throwIfAborted();
       assert(

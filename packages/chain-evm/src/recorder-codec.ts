@@ -38,6 +38,10 @@ export function encodeRecordOf(key: Hex): Hex {
   return encodeFunctionData({ abi: recorderAbi, functionName: "recordOf", args: [key] });
 }
 
+export function encodeRecordsOf(keys: readonly Hex[]): Hex {
+  return encodeFunctionData({ abi: recorderAbi, functionName: "recordsOf", args: [keys] });
+}
+
 export function encodeDomain(): Hex {
   return encodeFunctionData({ abi: recorderAbi, functionName: "DOMAIN" });
 }
@@ -48,6 +52,18 @@ export function decodeRecordOf(data: Hex): ChainRecord | null {
     decodeFunctionResult({ abi: recorderAbi, functionName: "recordOf", data }),
   );
   return recorded ? { value: toValue(value), blockNumber } : null;
+}
+
+/** Reads what `recordsOf` returned for `count` keys; null for each without a record. */
+export function decodeRecordsOf(data: Hex, count: number): readonly (ChainRecord | null)[] {
+  const records = decoding("recordsOf result", () =>
+    decodeFunctionResult({ abi: recorderAbi, functionName: "recordsOf", data }),
+  );
+  if (records.length !== count)
+    throw new RpcFailure("malformed", "the answer has another number of records than was asked");
+  return records.map(({ set, value, blockNumber }) =>
+    set ? { value: toValue(value), blockNumber } : null,
+  );
 }
 
 /** Reads one log of the contract; null when it is an event of another kind (a role change). */

@@ -66,6 +66,15 @@ async function addressAt(functionName: "owner" | "pendingOwner" | "submitter"): 
   return decodeFunctionResult({ abi, functionName, data: answer }).toLowerCase();
 }
 
+async function recordsAt(keys: readonly Hex[]): Promise<readonly unknown[]> {
+  const data = encodeFunctionData({ abi, functionName: "recordsOf", args: [keys] });
+  const answer = parseHex(
+    await world.rpc("eth_call", { to: world.recorder.address, data }, "latest"),
+  );
+  if (answer === null) throw new Error("no answer");
+  return decodeFunctionResult({ abi, functionName: "recordsOf", data: answer });
+}
+
 async function recordAt(key: Hex): Promise<readonly [boolean, bigint, bigint]> {
   const data = encodeFunctionData({ abi, functionName: "recordOf", args: [key] });
   const answer = parseHex(
@@ -142,6 +151,20 @@ describe("records", () => {
     const again = await world.record([item("zero", 5n)]);
     expect(again.events).toEqual([{ kind: "duplicate", key, value: 0n, same: false }]);
     expect((await world.chain.recordOf(item("zero", 0n).txId, "latest"))?.value).toBe(0n);
+  });
+
+  test("of many keys are told in one call, in the order of the keys, to anybody", async () => {
+    const { blockNumber } = await world.record([item("view-a", 0n), item("view-b", 9n)]);
+    const [a, b, none] = ["view-a", "view-b", "view-none"].map((id) =>
+      world.chain.keyOf(item(id, 0n).txId),
+    );
+    if (a === undefined || b === undefined || none === undefined) throw new Error("no keys");
+    const record = (value: bigint) => ({ value, blockNumber, set: true });
+    const nothing = { value: 0n, blockNumber: 0n, set: false };
+    const expected = [record(9n), nothing, record(0n), record(9n)];
+    expect(await recordsAt([b, none, a, b])).toEqual(expected);
+    expect(await recordsAt([])).toEqual([]);
+    expect(await recordsAt(Array.from({ length: 400 }, () => none))).toHaveLength(400);
   });
 
   test("can be made one by one", async () => {

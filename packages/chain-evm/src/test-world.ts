@@ -76,7 +76,7 @@ export type Scripted =
 export interface ScriptedRpc {
   readonly url: string;
   /** Every request so far. */
-  readonly seen: readonly {
+  readonly seen: {
     readonly method: string;
     readonly params: readonly unknown[];
     readonly authorization: string | undefined;
