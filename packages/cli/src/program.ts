@@ -51,7 +51,7 @@ Data goes to stdout, everything else to stderr. Exit code 0: done, 1: failed, 2:
   addClusterCommands(program, context);
   addTrusteeCommands(program, context);
   addSubmissionsCommands(program, context);
-  addAppCommands(program);
+  addAppCommands(program, context);
   return program;
 }
 

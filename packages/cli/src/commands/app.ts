@@ -2,6 +2,8 @@ import { spawn } from "node:child_process";
 import { constants } from "node:os";
 import { type AppName, appCommand } from "@quorate/localcluster/apps";
 import type { Command } from "commander";
+import type { CommandContext } from "../context.ts";
+import { addSubmitterCommands } from "./submitter.ts";
 
 const APPS: Readonly<Record<string, AppName>> = {
   node: "@quorate/node",
@@ -14,20 +16,25 @@ export function appInvocation(
   argv: readonly string[],
 ): { readonly app: AppName; readonly args: readonly string[] } | null {
   const [name = "", ...args] = argv;
+  // The one command beside the app that bears its name.
+  if (name === "submitter" && args[0] === "doctor") return null;
   const app = Object.hasOwn(APPS, name) ? APPS[name] : undefined;
   return app === undefined ? null : { app, args };
 }
 
-/** For the list of commands only: these two never come to commander. */
-export function addAppCommands(program: Command): void {
+/** For the list of commands only, but for what stands beside an app: these two never come to commander. */
+export function addAppCommands(program: Command, context: CommandContext): void {
   program
     .command("node")
     .argument("[flags...]")
     .description("run a trustee's node (quorate node --config FILE; --help shows its flags)");
-  program
+  const submitter = program
     .command("submitter")
     .argument("[flags...]")
-    .description("run the submitter (quorate submitter --config FILE; --help shows its flags)");
+    .description(
+      "run the submitter (quorate submitter --config FILE; --help shows its flags), or check it: submitter doctor",
+    );
+  addSubmitterCommands(submitter, context);
 }
 
 /** Runs an app as a child on this terminal; resolves to the exit code a shell would report. */
