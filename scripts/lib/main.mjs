@@ -14,6 +14,8 @@ Commands:
   demo      run the whole system on this machine and show it working
   test      run every check and test; with arguments, only vitest with them
   bench     measure throughput and latency
+  bench:chain
+            measure how fast decided values reach a chain
   attacks   rehearse attacks on a cluster of this machine and check each
   fuzz      send mutated frames through a node's front door and check what it does
   quorate   the command line: npm run quorate -- --help
@@ -27,6 +29,7 @@ const COMMANDS = {
   demo: (args) => runSource("packages/cli/src/main.ts", ["demo", ...args], {}),
   quorate: (args) => runSource("packages/cli/src/main.ts", args, { etcdOptional: true }),
   bench: (args) => runSource("test/bench/main.ts", args, {}),
+  "bench:chain": (args) => runSource("test/bench/chain-main.ts", args, {}),
   attacks: (args) => runSource("test/attacks/main.ts", args, {}),
   fuzz: (args) => runSource("test/fuzz/main.ts", args, { etcdOptional: true }),
   test: runTestCommand,

@@ -1,6 +1,5 @@
-import { generateKeyPairSync, sign, verify } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
-import { cpus, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { serverVersions, startEtcd, stopAll } from "@quorate/devkit";
@@ -15,6 +14,7 @@ import {
   type CommitPathResult,
   type RawPutsResult,
 } from "./etcd-commit.ts";
+import { measureMachine } from "./machine.ts";
 
 const HELP = `Measures Quorate on this machine; every figure of one table comes from the same run.
 
@@ -129,20 +129,6 @@ async function benchClusters(quick: boolean, directory: string): Promise<Cluster
   return results;
 }
 
-/** What one Ed25519 verification takes here, in µs: figures of other machines compare by it. */
-function verifyMicros(): number {
-  const { publicKey, privateKey } = generateKeyPairSync("ed25519");
-  const message = Buffer.alloc(160, 7);
-  const signature = sign(null, message, privateKey);
-  const round = (times: number): number => {
-    const startedMs = performance.now();
-    for (let i = 0; i < times; i++) verify(null, message, publicKey, signature);
-    return ((performance.now() - startedMs) * 1_000) / times;
-  };
-  round(1_000);
-  return round(5_000);
-}
-
 const whole = (n: number): string => Math.round(n).toLocaleString("en-US");
 
 function printEtcd(rows: readonly EtcdRow[]): void {
@@ -210,12 +196,7 @@ async function main(): Promise<number> {
         ? []
         : [await benchEtcd(1, quick, directory), await benchEtcd(3, quick, directory)];
     const cluster = only === "etcd" ? [] : await benchClusters(quick, directory);
-    const machine = {
-      verifyMicros: Math.round(verifyMicros()),
-      cpus: cpus().length,
-      model: cpus()[0]?.model ?? "unknown",
-      node: process.version,
-    };
+    const machine = measureMachine();
     if (options.json === true)
       console.log(
         JSON.stringify({ machine, servers: await serverVersions(), etcd, cluster }, null, 2),
