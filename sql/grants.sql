@@ -13,7 +13,8 @@ GRANT SELECT ON ALL TABLES IN SCHEMA :"schema" TO :"submitter", :"projector", :"
 SET search_path TO :"schema";
 
 GRANT INSERT, UPDATE ON sender, submission, slot, attempt TO :"submitter";
-GRANT INSERT ON tombstone, slot_history TO :"submitter";
+GRANT INSERT ON tombstone, slot_history, submission_former_slot TO :"submitter";
+GRANT INSERT ON chain_record, operator_log, submission_archive TO :"submitter";
 -- Retention: the triggers let only what is final go.
 GRANT DELETE ON submission, slot, attempt TO :"submitter";
 

@@ -36,6 +36,15 @@ const FIXTURE = `
   INSERT INTO tombstone (tx_id, value) VALUES ('tx-a', 7);
   INSERT INTO submission (tx_id, key, value, trustee_epoch, decision_revision, chain_id)
     VALUES ('tx-a', ${HASH}, 7, 1, 1, 1);
+  INSERT INTO chain_record (chain_id, key, value, block_number, tx_hash)
+    VALUES (1, ${HASH}, 7, 1, ${HASH});
+  INSERT INTO operator_log (action, subject, by, reason) VALUES ('THAW', '1/0x', 'ada', 'why');
+  INSERT INTO submission_former_slot (tx_id, chain_id, sender, nonce)
+    VALUES ('tx-old', 1, ${ADDRESS}, 0);
+  INSERT INTO submission_archive (tx_id, seq, key, value, trustee_epoch, decision_revision, state,
+      chain_id, tries, queued_at, finalized_at, finalized_tx, finalized_block, confirmed_at)
+    VALUES ('tx-old', 1, decode(repeat('ee', 32), 'hex'), 7, 1, 1, 'FINALIZED',
+      1, 0, now(), now(), ${HASH}, 8, now());
   INSERT INTO ban_lifts (peer_id, kind, lifted_by, reason, lifted_at, revision)
     VALUES ('peer', 'OPERATOR', 'ada', 'why', now(), 2);
   INSERT INTO discard_receipts
@@ -47,14 +56,23 @@ const FIXTURE = `
     VALUES ('tx-a', 'node', 'peer', 1, 7, 'signature', '{}', now(), 1);
   UPDATE projector_position SET revision = 5`;
 
+const RESERVED_SLOT = `
+  INSERT INTO slot (chain_id, sender, nonce, state, payload, gas_limit, epoch)
+  VALUES (1, ${ADDRESS}, 1, 'RESERVED', '[["tx-a", "7"]]', 21000, 3)`;
+
 /** Columns that a row of the state must have, so that only the move itself is judged. */
-function submissionSet(state: SubmissionState): string {
-  const slot = state === "ASSIGNED" || state === "INCLUDED";
-  return `state = '${state}',
-    sender = ${slot ? ADDRESS : "NULL"}, nonce = ${slot ? "0" : "NULL"},
-    batch_index = ${slot ? "0" : "NULL"},
+function submissionSet(state: SubmissionState, nonce = 0): string {
+  const reason = state === "QUARANTINED" || state === "ABORTED";
+  return `state = '${state}', ${nonceSet(state, nonce)},
     finalized_at = ${state === "FINALIZED" ? "now()" : "NULL"},
-    quarantine_reason = ${state === "QUARANTINED" ? "'test'" : "NULL"}`;
+    reason = ${reason ? "'test'" : "NULL"}`;
+}
+
+/** QUEUED has no nonce, ASSIGNED and INCLUDED have one, the others keep what they had. */
+function nonceSet(state: SubmissionState, nonce: number): string {
+  if (state === "QUEUED") return "sender = NULL, nonce = NULL, batch_index = NULL";
+  if (state !== "ASSIGNED" && state !== "INCLUDED") return "nonce = nonce";
+  return `sender = ${ADDRESS}, nonce = ${nonce}, batch_index = 0`;
 }
 
 function slotSet(state: SlotState): string {
@@ -111,19 +129,51 @@ describe("moves", () => {
     async (from, to, way) => {
       await inFixture(async (client) => {
         for (const step of way) await client.query(`UPDATE submission SET ${submissionSet(step)}`);
+        // Only a nonce that is final is given back; that law has its own test.
+        await client.query(`UPDATE slot SET ${slotSet("FINALIZED_FOREIGN")}`);
         const refusal = await refusalOf(client, `UPDATE submission SET ${submissionSet(to)}`);
         expect(refusal).toBe(submissionMayMove(from, to) ? null : "QU001");
       });
     },
   );
 
-  test.each(pairsOf(SLOT_MOVES, "SIGNED"))(
+  test.each(pairsOf(SLOT_MOVES, "RESERVED"))(
     "a slot from %s to %s: the database agrees with the core",
     async (from, to, way) => {
       await inFixture(async (client) => {
-        for (const step of way) await client.query(`UPDATE slot SET ${slotSet(step)}`);
-        const refusal = await refusalOf(client, `UPDATE slot SET ${slotSet(to)}`);
+        await client.query(RESERVED_SLOT);
+        for (const step of way) {
+          await client.query(`UPDATE slot SET ${slotSet(step)} WHERE nonce = 1`);
+        }
+        const refusal = await refusalOf(client, `UPDATE slot SET ${slotSet(to)} WHERE nonce = 1`);
         expect(refusal).toBe(slotMayMove(from, to) ? null : "QU001");
+      });
+    },
+  );
+
+  test.each(["RESERVED", "SIGNED", "INCLUDED"] as const)(
+    "a submission is not queued again while its slot is %s, only once it is final",
+    async (live) => {
+      await inFixture(async (client) => {
+        await client.query(RESERVED_SLOT);
+        await client.query(`UPDATE submission SET ${submissionSet("ASSIGNED", 1)}`);
+        const [way] = pairsOf(SLOT_MOVES, "RESERVED").filter(([from]) => from === live);
+        for (const step of way?.[2] ?? []) {
+          await client.query(`UPDATE slot SET ${slotSet(step)} WHERE nonce = 1`);
+        }
+        const queue = `UPDATE submission SET ${submissionSet("QUEUED")}`;
+        for (const before of ["ASSIGNED", "QUARANTINED"] as const) {
+          const reason = before === "QUARANTINED" ? "'why'" : "NULL";
+          await client.query(`UPDATE submission SET state = '${before}', reason = ${reason}`);
+          expect(await refusalOf(client, `SAVEPOINT live; ${queue}`)).toBe("QU001");
+          await client.query("ROLLBACK TO live");
+        }
+        await client.query(`UPDATE slot SET ${slotSet("FINALIZED_FOREIGN")} WHERE nonce = 1`);
+        expect(await refusalOf(client, queue)).toBeNull();
+        const { rows } = await client.query(
+          "SELECT tx_id, nonce FROM submission_former_slot WHERE tx_id <> 'tx-old'",
+        );
+        expect(rows).toEqual([{ tx_id: "tx-a", nonce: 1n }]);
       });
     },
   );
@@ -171,6 +221,86 @@ describe("what is refused", () => {
     ["history is never deleted", "DELETE FROM slot_history", "QU002"],
     ["history is never rewritten", "UPDATE slot_history SET reason = 'x'", "QU002"],
     ["history is never truncated", "TRUNCATE slot_history", "QU002"],
+    ["a chain record is never deleted", "DELETE FROM chain_record", "QU002"],
+    ["a chain record is never rewritten", "UPDATE chain_record SET value = 8", "QU002"],
+    ["chain records are never truncated", "TRUNCATE chain_record", "QU002"],
+    ["what an operator did is never deleted", "DELETE FROM operator_log", "QU002"],
+    ["what an operator did is never rewritten", "UPDATE operator_log SET by = 'x'", "QU002"],
+    ["what operators did is never truncated", "TRUNCATE operator_log", "QU002"],
+    [
+      "only a freeze is done by nobody",
+      "INSERT INTO operator_log (action, subject, reason) VALUES ('THAW', 'x', 'y')",
+      "23514",
+    ],
+    ["an archived submission is never deleted", "DELETE FROM submission_archive", "QU002"],
+    [
+      "an archived submission is never rewritten",
+      "UPDATE submission_archive SET tries = 1",
+      "QU002",
+    ],
+    ["the archive is never truncated", "TRUNCATE submission_archive", "QU002"],
+    [
+      "what is not confirmed is never archived",
+      "INSERT INTO submission_archive SELECT * FROM submission",
+      "23514",
+    ],
+    ["a former slot is never forgotten", "DELETE FROM submission_former_slot", "QU002"],
+    ["a former slot is never rewritten", "UPDATE submission_former_slot SET nonce = 5", "QU002"],
+    ["former slots are never truncated", "TRUNCATE submission_former_slot", "QU002"],
+    [
+      "an import is never taken back",
+      "UPDATE sender SET imported_through_block = 5; UPDATE sender SET imported_through_block = 4",
+      "QU001",
+    ],
+    [
+      "an import is never forgotten",
+      "UPDATE sender SET imported_through_block = 5; UPDATE sender SET imported_through_block = NULL",
+      "QU001",
+    ],
+    ["a freeze has a reason", "UPDATE sender SET frozen = true", "23514"],
+    [
+      "a submission keeps its nonce until it is queued again",
+      `UPDATE submission SET ${submissionSet("ASSIGNED")};
+       UPDATE submission SET state = 'QUARANTINED', reason = 'x',
+         sender = NULL, nonce = NULL, batch_index = NULL`,
+      "QU002",
+    ],
+    [
+      "a nonce is exchanged for another",
+      `${RESERVED_SLOT}; UPDATE submission SET ${submissionSet("ASSIGNED")};
+       UPDATE submission SET nonce = 1`,
+      "QU002",
+    ],
+    [
+      "a nonce is had by what is not assigned",
+      `UPDATE submission SET sender = ${ADDRESS}, nonce = 0, batch_index = 0,
+         state = 'QUARANTINED', reason = 'x'`,
+      "QU002",
+    ],
+    [
+      "where a submission is final is written once",
+      `UPDATE submission SET ${submissionSet("FINALIZED")};
+       UPDATE submission SET finalized_block = 9`,
+      "QU002",
+    ],
+    [
+      "a reserved nonce has no attempt before it is signed",
+      `${RESERVED_SLOT};
+       INSERT INTO attempt (hash, chain_id, sender, nonce, kind, raw, max_fee, tip, epoch)
+       VALUES (${OTHER_HASH}, 1, ${ADDRESS}, 1, 'ORIGINAL', 'bytes', 1, 1, 3)`,
+      "QU001",
+    ],
+    [
+      "a reserved nonce is never deleted",
+      `${RESERVED_SLOT}; DELETE FROM slot WHERE nonce = 1`,
+      "QU002",
+    ],
+    [
+      "a nonce has one original",
+      `INSERT INTO attempt (hash, chain_id, sender, nonce, kind, raw, max_fee, tip, epoch)
+       VALUES (${OTHER_HASH}, 1, ${ADDRESS}, 0, 'ORIGINAL', 'bytes', 1, 1, 3)`,
+      "23505",
+    ],
     ["evidence is never deleted", "DELETE FROM byzantine_violations", "QU002"],
     ["evidence is never rewritten", "UPDATE byzantine_violations SET peer_id = 'x'", "QU002"],
     ["evidence is never truncated", "TRUNCATE byzantine_violations", "QU002"],
@@ -245,6 +375,31 @@ describe("view blockchain_submissions", () => {
     await inFixture(async (client) => {
       await client.query(`UPDATE submission SET ${submissionSet(state)}`);
       expect((await client.query(READ)).rows).toMatchObject([expected]);
+    });
+  });
+
+  test("shows nothing as submitted for a nonce that is only reserved", async () => {
+    await inFixture(async (client) => {
+      await client.query(RESERVED_SLOT);
+      await client.query(`UPDATE submission SET ${submissionSet("ASSIGNED", 1)}`);
+      expect((await client.query(READ)).rows).toMatchObject([
+        { state: "PENDING", nonce: 1n, tx_hash: null, submitted: false },
+      ]);
+    });
+  });
+
+  test("shows what is archived in a view of its own, with the same columns", async () => {
+    await inFixture(async (client) => {
+      const archived = READ.replace("blockchain_submissions", "blockchain_submissions_archive");
+      const { rows } = await client.query(archived.replace("tx-a", "tx-old"));
+      expect(rows).toMatchObject([
+        { state: "CONFIRMED", tx_hash: MINED, block_number: 8n, confirmed: true },
+      ]);
+      const columns = async (view: string) =>
+        (await client.query(`SELECT * FROM ${view} LIMIT 0`)).fields.map(({ name }) => name);
+      expect(await columns("blockchain_submissions_archive")).toEqual(
+        await columns("blockchain_submissions"),
+      );
     });
   });
 

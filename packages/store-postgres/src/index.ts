@@ -4,5 +4,4 @@ export { createPool, type PoolOptions } from "./pool.ts";
 export { DEFAULT_SCHEMA, schemaOf } from "./schema-name.ts";
 export { type SchemaState, schemaState } from "./schema-state.ts";
 export { schemaSnapshot } from "./schema-snapshot.ts";
-export { setSenderFrozen } from "./submission/lease.ts";
 export { createSubmissionStore } from "./submission-store.ts";

@@ -1,4 +1,4 @@
-import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -11,7 +11,10 @@ import { schemaSnapshot } from "./schema-snapshot.ts";
 import { createSubmissionStore } from "./submission-store.ts";
 import { silentLogger, startTestServer, type TestServer } from "./testing/database.ts";
 
-const ALL = ["0001_submission", "0002_history", "0003_views", "0004_reputation"];
+const ALL = (await readdir(MIGRATIONS_DIRECTORY))
+  .filter((file) => /^\d{4}_.*\.sql$/.test(file))
+  .map((file) => file.replace(/\.sql$/, ""))
+  .sort();
 
 let server: TestServer<PostgresServer>;
 beforeAll(async () => {
@@ -51,8 +54,8 @@ async function withMigration<T>(
 test("the first run applies all in order, the second nothing, and later only what is new", async () => {
   expect(await run("steps")).toEqual(ALL);
   expect(await run("steps")).toEqual([]);
-  await withMigration("0005_more.sql", "CREATE TABLE more (id bigint)", async (directory) => {
-    expect(await run("steps", directory)).toEqual(["0005_more"]);
+  await withMigration("9999_more.sql", "CREATE TABLE more (id bigint)", async (directory) => {
+    expect(await run("steps", directory)).toEqual(["9999_more"]);
   });
 });
 
@@ -61,7 +64,7 @@ test("scores, bans and decisions of a database from before 0004 are taken over",
   const pool = server.pool("older");
   try {
     await cp(MIGRATIONS_DIRECTORY, older, { recursive: true });
-    await rm(join(older, "0004_reputation.sql"));
+    for (const name of ALL.slice(3)) await rm(join(older, `${name}.sql`));
     expect(await run("older", older)).toEqual(ALL.slice(0, 3));
     await pool.query(`
       INSERT INTO byzantine_violations (peer_id, tx_id, violation_type, grade, evidence_json, revision)
@@ -72,7 +75,7 @@ test("scores, bans and decisions of a database from before 0004 are taken over",
         VALUES ('bad', 0.0), ('good', 1.0), ('slow', 0.75);
       INSERT INTO transaction_history (tx_id, status, epoch, opened_at, record, revision)
         VALUES ('tx-a', 'CONFIRMED', 1, now(), '{}', 7), ('tx-b', 'COLLECTING', 1, now(), '{}', 8)`);
-    expect(await run("older")).toEqual(["0004_reputation"]);
+    expect(await run("older")).toEqual(ALL.slice(3));
     const reputations = await pool.query(
       "SELECT peer_id, penalty, proven, penalty_at > 'epoch' AS dated FROM node_reputation ORDER BY 1",
     );
@@ -123,7 +126,7 @@ test("schemas in one database know nothing of each other", async () => {
 
 test("a migration that fails leaves nothing of its run behind", async () => {
   await withMigration(
-    "0005_bad.sql",
+    "9999_bad.sql",
     "CREATE TABLE t (id bigint); SELECT 1 / 0",
     async (directory) => {
       const error: unknown = await run("broken", directory).catch((reason: unknown) => reason);

@@ -1,28 +1,38 @@
 import { assert, equalBytes, LIMITS } from "@quorate/core";
-import type { AbortOptions, RecordItem, SenderLease, SubmissionStore } from "@quorate/ports";
+import type {
+  AbortOptions,
+  RecordItem,
+  SenderLease,
+  SubmissionStore,
+  TakeRefusal,
+} from "@quorate/ports";
 import { StoreError } from "@quorate/ports";
 import type { Pool } from "pg";
 
-import { bytesOfHex, numberOf } from "../row.ts";
+import { numberOf } from "../row.ts";
 import { type Queries, withSession } from "../session.ts";
 import { insertAttempt } from "./attempts.ts";
-import { lockSender } from "./lease.ts";
-import { payloadOf, recordItemOf } from "./queue.ts";
+import { accountOf, lockSender } from "./lease.ts";
 import { readSlot } from "./slots.ts";
+import { payloadOf, recordItemOf } from "./submission-row.ts";
 
 type AssignRequest = Parameters<SubmissionStore["assign"]>[1];
 type AssignOutcome = Awaited<ReturnType<SubmissionStore["assign"]>>;
+type ReserveRequest = Parameters<SubmissionStore["reserve"]>[1];
+type ReserveOutcome = Awaited<ReturnType<SubmissionStore["reserve"]>>;
 
-/** What the transaction came to, before the slot is read back. */
-type Claim =
-  | { readonly kind: "committed"; readonly nonce: bigint; readonly raw: Uint8Array }
-  | Exclude<AssignOutcome, { readonly kind: "assigned" }>;
+/** Items locked under the sender's lock, and the nonce they may have. */
+interface Claim {
+  readonly kind: "claimed";
+  readonly nonce: bigint;
+  readonly items: readonly RecordItem[];
+}
 
 // What is mined waits for finality, which takes minutes; only what waits in the
 // endpoints' pools takes one of the few places an account has there.
 const COUNT_UNMINED = `
   SELECT count(*) AS unmined FROM slot
-  WHERE chain_id = $1 AND sender = $2 AND state = 'SIGNED'`;
+  WHERE chain_id = $1 AND sender = $2 AND state IN ('RESERVED', 'SIGNED')`;
 
 // Compared by value too: a decision that changed is never signed as it was. A row
 // that somebody else is moving at this moment is left to them.
@@ -36,7 +46,7 @@ const CLAIM = `
 
 const INSERT_SLOT = `
   INSERT INTO slot (chain_id, sender, nonce, state, payload, gas_limit, epoch, reason)
-  VALUES ($1, $2, $3, 'SIGNED', $4, $5, $6, 'assigned')`;
+  VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`;
 
 const ASSIGN_SUBMISSIONS = `
   UPDATE submission s
@@ -61,49 +71,91 @@ export async function assign(
   request: AssignRequest,
   options: AbortOptions,
 ): Promise<AssignOutcome> {
-  assert(request.items.length <= LIMITS.chainBatchMax, "a batch has at most chainBatchMax items");
   return withSession(pool, options, async (session) => {
-    const claim = await session.transaction((tx) => assignIn(tx, lease, request));
-    if (claim.kind !== "committed") return claim;
+    const done = await session.transaction(async (tx) => {
+      const claim = await claimIn(tx, lease, request);
+      if (claim.kind !== "claimed") return claim;
+      const signed = await request.sign(claim.nonce, claim.items);
+      await takeNonce(tx, lease, claim, request.gasLimit, "SIGNED");
+      await insertAttempt(tx, lease, claim.nonce, { ...signed, kind: "ORIGINAL" });
+      return { kind: "committed", nonce: claim.nonce, raw: signed.raw } as const;
+    });
+    if (done.kind !== "committed") return done;
     // Only what is read back after the commit may be sent, never what we meant to write.
-    const slot = await readSlot(session, lease, claim.nonce);
+    const slot = await readSlot(session, lease, done.nonce);
     const stored = slot?.attempts[0]?.raw;
-    if (slot === null || stored === undefined || !equalBytes(stored, claim.raw)) {
-      throw new StoreError("CORRUPT", `slot ${claim.nonce} reads back other than committed`, {
-        retryable: false,
-      });
+    if (slot === null || stored === undefined || !equalBytes(stored, done.raw)) {
+      throw misread(done.nonce);
     }
     return { kind: "assigned", slot };
   });
 }
 
-async function assignIn(tx: Queries, lease: SenderLease, request: AssignRequest): Promise<Claim> {
+/** The same without a signature, for a signer that no transaction should wait for. Safe to retry as `assign` is. */
+export async function reserve(
+  pool: Pool,
+  lease: SenderLease,
+  request: ReserveRequest,
+  options: AbortOptions,
+): Promise<ReserveOutcome> {
+  return withSession(pool, options, async (session) => {
+    const claim = await session.transaction(async (tx) => {
+      const claimed = await claimIn(tx, lease, request);
+      if (claimed.kind === "claimed") {
+        await takeNonce(tx, lease, claimed, request.gasLimit, "RESERVED");
+      }
+      return claimed;
+    });
+    if (claim.kind !== "claimed") return claim;
+    const slot = await readSlot(session, lease, claim.nonce);
+    if (slot === null) throw misread(claim.nonce);
+    return { kind: "reserved", slot };
+  });
+}
+
+function misread(nonce: bigint): StoreError {
+  return new StoreError("CORRUPT", `slot ${nonce} reads back other than committed`, {
+    retryable: false,
+  });
+}
+
+async function claimIn(
+  tx: Queries,
+  lease: SenderLease,
+  request: ReserveRequest,
+): Promise<Claim | TakeRefusal> {
+  assert(request.items.length <= LIMITS.chainBatchMax, "a batch has at most chainBatchMax items");
   const sender = await lockSender(tx, lease);
   if (sender === null) return { kind: "fenced" };
   if (sender.frozen) return { kind: "frozen" };
-  const account = [lease.chainId, bytesOfHex(lease.address)];
-  const [window = {}] = await tx.query("counting unmined slots", COUNT_UNMINED, account);
+  const [window = {}] = await tx.query("counting unmined slots", COUNT_UNMINED, accountOf(lease));
   if (numberOf(window, "unmined") >= request.windowMax) return { kind: "window-full" };
-
   const items = await claimQueued(tx, lease, request.items);
   if (items.length === 0) return { kind: "nothing-queued" };
-  const nonce = sender.nextNonce;
-  const signed = await request.sign(nonce, items);
+  return { kind: "claimed", nonce: sender.nextNonce, items };
+}
 
-  const slot = [...account, nonce];
+async function takeNonce(
+  tx: Queries,
+  lease: SenderLease,
+  { nonce, items }: Claim,
+  gasLimit: bigint,
+  state: "SIGNED" | "RESERVED",
+): Promise<void> {
+  const slot = [...accountOf(lease), nonce];
   await tx.query("inserting the slot", INSERT_SLOT, [
     ...slot,
+    state,
     payloadOf(items),
-    request.gasLimit,
+    gasLimit,
     lease.leaderEpoch,
+    state === "SIGNED" ? "assigned" : "reserved",
   ]);
-  await insertAttempt(tx, lease, nonce, { ...signed, kind: "ORIGINAL" });
   const ids = items.map(({ txId }) => txId);
   const assigned = await tx.query("assigning submissions", ASSIGN_SUBMISSIONS, [...slot, ids]);
   assert(assigned.length === items.length, "every claimed row is locked and so still QUEUED");
   const taken = await tx.query("taking the nonce", TAKE_NONCE, [...slot, lease.leaderEpoch]);
   assert(taken.length === 1, "the sender row is locked and so still ours");
-  return { kind: "committed", nonce, raw: signed.raw };
 }
 
 async function claimQueued(

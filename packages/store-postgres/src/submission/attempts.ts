@@ -1,4 +1,4 @@
-import { equalBytes } from "@quorate/core";
+import { type AttemptKind, equalBytes, isLiveSlot } from "@quorate/core";
 import type {
   AbortOptions,
   Attempt,
@@ -10,10 +10,11 @@ import type {
 } from "@quorate/ports";
 import type { Pool } from "pg";
 
-import { bigintOf, bytesOf, bytesOfHex } from "../row.ts";
+import { bigintOf, bytesOf, bytesOfHex, numberOf } from "../row.ts";
 import { type Queries, withSession } from "../session.ts";
-import { fenced, type LockedSender } from "./lease.ts";
+import { accountOf, fenced, type LockedSender } from "./lease.ts";
 import { refused } from "./refused.ts";
+import { slotStateOf } from "./slots.ts";
 
 /** What is stored of a signed transaction. */
 export type NewAttempt = SignedTransaction &
@@ -31,7 +32,13 @@ const INSERT_ATTEMPT = `
 const FIND_ATTEMPT = `
   SELECT nonce, raw FROM attempt WHERE chain_id = $1 AND sender = $2 AND hash = $3`;
 
-const FIND_SLOT = `SELECT 1 FROM slot WHERE chain_id = $1 AND sender = $2 AND nonce = $3`;
+const FIND_SLOT = `
+  SELECT state, jsonb_array_length(payload) AS items
+  FROM slot WHERE chain_id = $1 AND sender = $2 AND nonce = $3`;
+
+const SIGN_SLOT = `
+  UPDATE slot SET state = 'SIGNED', epoch = $4, reason = 'signed'
+  WHERE chain_id = $1 AND sender = $2 AND nonce = $3`;
 
 const INSERT_GAP_SLOT = `
   INSERT INTO slot (chain_id, sender, nonce, state, payload, gas_limit, epoch, reason)
@@ -51,7 +58,7 @@ export async function addAttempt(
 ): Promise<FencedOutcome> {
   return fenced(pool, lease, options, async (tx, sender) => {
     if (await isStored(tx, lease, nonce, attempt)) return;
-    await ensureSlot(tx, lease, sender, nonce, attempt);
+    await prepareSlot(tx, lease, sender, nonce, attempt);
     await insertAttempt(tx, lease, nonce, attempt);
   });
 }
@@ -63,30 +70,53 @@ async function isStored(
   nonce: bigint,
   attempt: NewAttempt,
 ): Promise<boolean> {
-  const parameters = [lease.chainId, bytesOfHex(lease.address), bytesOfHex(attempt.hash)];
+  const parameters = [...accountOf(lease), bytesOfHex(attempt.hash)];
   const [row] = await tx.query("looking for the attempt", FIND_ATTEMPT, parameters);
   if (row === undefined) return false;
   if (bigintOf(row, "nonce") === nonce && equalBytes(bytesOf(row, "raw"), attempt.raw)) return true;
   throw refused(`attempt ${attempt.hash} is stored with other bytes or another nonce`);
 }
 
-/**
- * A nonce below the next one can lack a slot when a floor jumped over it (what the
- * pending pool held then may have been dropped). Only a gap-filler may open it.
- */
-async function ensureSlot(
+/** Makes the slot ready for the attempt, or refuses: a slot that is RESERVED becomes SIGNED by its ORIGINAL. */
+async function prepareSlot(
   tx: Queries,
   lease: SenderLease,
   sender: LockedSender,
   nonce: bigint,
   { kind }: NewAttempt,
 ): Promise<void> {
-  const slot = [lease.chainId, bytesOfHex(lease.address), nonce];
-  if ((await tx.query("looking for the slot", FIND_SLOT, slot)).length > 0) return;
+  const key = [...accountOf(lease), nonce];
+  const [slot] = await tx.query("looking for the slot", FIND_SLOT, key);
+  if (slot === undefined) return openGap(tx, lease, sender, nonce, kind);
+  const state = slotStateOf(slot, "state");
+  if (!isLiveSlot(state)) throw refused(`slot ${nonce} is final and takes no more attempts`);
+  if ((kind === "ORIGINAL") !== (state === "RESERVED")) {
+    throw refused(`slot ${nonce} is ${state} and takes no ${kind}`);
+  }
+  if (kind === "GAPFILL" && numberOf(slot, "items") > 0) {
+    throw refused(`slot ${nonce} carries a batch and takes no ${kind}`);
+  }
+  if (state === "RESERVED") {
+    await tx.query("marking the slot signed", SIGN_SLOT, [...key, lease.leaderEpoch]);
+  }
+}
+
+/**
+ * A nonce below the next one can lack a slot when a floor jumped over it (what the
+ * pending pool held then may have been dropped). Only a gap-filler may open it.
+ */
+async function openGap(
+  tx: Queries,
+  lease: SenderLease,
+  sender: LockedSender,
+  nonce: bigint,
+  kind: AttemptKind,
+): Promise<void> {
   if (kind !== "GAPFILL") throw refused(`nonce ${nonce} has no slot to add a ${kind} to`);
   if (nonce >= sender.nextNonce) throw refused(`nonce ${nonce} was never taken and is no gap`);
   await tx.query("opening a slot for the gap", INSERT_GAP_SLOT, [
-    ...slot,
+    ...accountOf(lease),
+    nonce,
     GAPFILL_GAS_LIMIT,
     lease.leaderEpoch,
   ]);
@@ -100,8 +130,7 @@ export async function insertAttempt(
   attempt: NewAttempt,
 ): Promise<void> {
   await tx.query("storing the signed attempt", INSERT_ATTEMPT, [
-    lease.chainId,
-    bytesOfHex(lease.address),
+    ...accountOf(lease),
     nonce,
     bytesOfHex(attempt.hash),
     attempt.kind,

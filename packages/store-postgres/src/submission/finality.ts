@@ -1,4 +1,4 @@
-import type { SubmissionState, TxId } from "@quorate/core";
+import { isLiveSlot, type SubmissionState, type TxId } from "@quorate/core";
 import type {
   AbortOptions,
   FencedOutcome,
@@ -12,9 +12,9 @@ import { bytesOfHex, txIdOf } from "../row.ts";
 import type { Queries } from "../session.ts";
 import { lockSlot, slotKey } from "./inclusion.ts";
 import { fenced } from "./lease.ts";
-import { recordItemsOf, submissionStateOf } from "./queue.ts";
 import { refused } from "./refused.ts";
 import { slotStateOf } from "./slots.ts";
+import { recordItemsOf, submissionStateOf } from "./submission-row.ts";
 
 type Final = Parameters<SubmissionStore["markFinalized"]>[2];
 
@@ -42,10 +42,16 @@ const BACK_TO_ASSIGNED = `
 const REQUEUE = `
   UPDATE submission
   SET state = 'QUEUED', sender = NULL, nonce = NULL, batch_index = NULL, tries = tries + 1
-  WHERE tx_id = ANY ($1::text[])`;
+  WHERE tx_id = ANY ($1::text[]) AND state = 'ASSIGNED'`;
+
+// Before the others are queued again: what it leaves ASSIGNED may be.
+const QUARANTINE_EXHAUSTED = `
+  UPDATE submission
+  SET state = 'QUARANTINED', reason = $3 || ', after ' || tries || ' earlier tries'
+  WHERE tx_id = ANY ($1::text[]) AND tries >= $2`;
 
 const QUARANTINE = `
-  UPDATE submission SET state = 'QUARANTINED', quarantine_reason = $2
+  UPDATE submission SET state = 'QUARANTINED', reason = $2
   WHERE tx_id = ANY ($1::text[])`;
 
 const LOCK_SUBMISSION = `SELECT state FROM submission WHERE tx_id = $1 FOR UPDATE`;
@@ -62,8 +68,11 @@ export async function markFinalized(
     const state = slotStateOf(slot, "state");
     // Slot and items moved in one transaction, so a slot that is final needs nothing more.
     if (state === final.state) return;
-    if (state !== "SIGNED" && state !== "INCLUDED") {
+    if (!isLiveSlot(state)) {
       throw refused(`slot ${nonce} is ${state} and cannot become ${final.state}`);
+    }
+    if (state === "RESERVED" && final.state !== "FINALIZED_FOREIGN") {
+      throw refused(`slot ${nonce} was never signed and cannot become ${final.state}`);
     }
     const batch = new Set(recordItemsOf(slot, "payload").map(({ txId }) => txId));
     const moving = await settle(tx, lease, nonce, final.items, batch);
@@ -74,8 +83,10 @@ export async function markFinalized(
       lease.leaderEpoch,
     ]);
     await finalizeItems(tx, moving, final.blockNumber);
+    const became = `nonce ${nonce} became ${final.state}`;
+    await quarantineExhausted(tx, moving, final.requeuesMax, `${became} without recording it`);
     await requeueItems(tx, moving);
-    await quarantineItems(tx, moving, `found when nonce ${nonce} became ${final.state}`);
+    await quarantineItems(tx, moving, `found when ${became}`);
   });
 }
 
@@ -123,8 +134,24 @@ async function finalizeItems(
   ]);
 }
 
+/** What was queued again that often will not be helped by another nonce. */
+async function quarantineExhausted(
+  tx: Queries,
+  items: readonly FinalizedItem[],
+  requeuesMax: number,
+  reason: string,
+): Promise<void> {
+  const ids = idsOf(items, "requeue");
+  if (ids.length === 0) return;
+  await tx.query("giving up on submissions", QUARANTINE_EXHAUSTED, [ids, requeuesMax, reason]);
+}
+
+function idsOf(items: readonly FinalizedItem[], wanted: FinalizedItem["outcome"]): readonly TxId[] {
+  return items.filter(({ outcome }) => outcome === wanted).map(({ txId }) => txId);
+}
+
 async function requeueItems(tx: Queries, items: readonly FinalizedItem[]): Promise<void> {
-  const ids = items.filter(({ outcome }) => outcome === "requeue").map(({ txId }) => txId);
+  const ids = idsOf(items, "requeue");
   if (ids.length === 0) return;
   // The state machine has no way from INCLUDED to QUEUED but through ASSIGNED.
   await tx.query("taking back an inclusion", BACK_TO_ASSIGNED, [ids]);
@@ -136,7 +163,7 @@ async function quarantineItems(
   items: readonly FinalizedItem[],
   reason: string,
 ): Promise<void> {
-  const ids = items.filter(({ outcome }) => outcome === "quarantine").map(({ txId }) => txId);
+  const ids = idsOf(items, "quarantine");
   if (ids.length === 0) return;
   await tx.query("quarantining", QUARANTINE, [ids, reason]);
 }

@@ -1,3 +1,4 @@
+import { isLiveSlot } from "@quorate/core";
 import type {
   AbortOptions,
   FencedOutcome,
@@ -9,7 +10,7 @@ import type { Pool } from "pg";
 
 import { bytesOfHex, hexOf, hexOrNull, type Row } from "../row.ts";
 import type { Queries } from "../session.ts";
-import { fenced } from "./lease.ts";
+import { accountOf, fenced } from "./lease.ts";
 import { refused } from "./refused.ts";
 import { attemptKindOf, slotStateOf } from "./slots.ts";
 
@@ -54,7 +55,7 @@ export async function lockSlot(tx: Queries, lease: SenderLease, nonce: bigint): 
 
 /** The first three parameters of every statement that names a slot. */
 export function slotKey(lease: SenderLease, nonce: bigint): readonly unknown[] {
-  return [lease.chainId, bytesOfHex(lease.address), nonce];
+  return [...accountOf(lease), nonce];
 }
 
 export async function markIncluded(
@@ -67,7 +68,7 @@ export async function markIncluded(
   return fenced(pool, lease, options, async (tx) => {
     const slot = await lockSlot(tx, lease, nonce);
     const state = slotStateOf(slot, "state");
-    if (state !== "SIGNED" && state !== "INCLUDED") {
+    if (!isLiveSlot(state)) {
       // Repeated after finality: the same transaction is no news, another one cannot be.
       if (hexOrNull(slot, "receipt_hash") === inclusion.hash) return;
       throw refused(`slot ${nonce} is ${state} and cannot be included by ${inclusion.hash}`);
@@ -115,7 +116,7 @@ export async function markReorged(
 ): Promise<FencedOutcome> {
   return fenced(pool, lease, options, async (tx) => {
     const state = slotStateOf(await lockSlot(tx, lease, nonce), "state");
-    if (state === "SIGNED") return;
+    if (state === "SIGNED" || state === "RESERVED") return;
     if (state !== "INCLUDED") throw refused(`slot ${nonce} is ${state}, which no reorg undoes`);
     const key = slotKey(lease, nonce);
     await tx.query("marking the slot reorged", REORG_SLOT, [...key, lease.leaderEpoch, reason]);

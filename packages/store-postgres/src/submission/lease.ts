@@ -1,7 +1,7 @@
-import type { AbortOptions, FencedOutcome, Sender, SenderLease } from "@quorate/ports";
+import type { AbortOptions, FencedOutcome, Sender, SenderLease, SenderState } from "@quorate/ports";
 import type { Pool } from "pg";
 
-import { bigintOf, booleanOf, bytesOfHex } from "../row.ts";
+import { bigintOf, bigintOrNull, booleanOf, bytesOfHex, textOf, timeMsOf } from "../row.ts";
 import { type Queries, withSession } from "../session.ts";
 
 /** The sender row as locked by the current transaction. */
@@ -25,8 +25,9 @@ const LOCK_SENDER = `
   WHERE chain_id = $1 AND address = $2 AND epoch = $3
   FOR UPDATE`;
 
-const SET_FROZEN = `
-  UPDATE sender SET frozen = $3 WHERE chain_id = $1 AND address = $2 RETURNING frozen`;
+const SENDER_STATE = `
+  SELECT epoch, next_nonce, frozen, frozen_reason, frozen_at, imported_through_block
+  FROM sender WHERE chain_id = $1 AND address = $2`;
 
 export async function becomeLeader(
   pool: Pool,
@@ -37,8 +38,7 @@ export async function becomeLeader(
   return withSession(pool, options, (session) =>
     session.transaction(async (tx) => {
       const [row = {}] = await tx.query("becoming leader", BECOME_LEADER, [
-        sender.chainId,
-        bytesOfHex(sender.address),
+        ...accountOf(sender),
         nextNonceFloor,
       ]);
       const { chainId, address } = sender;
@@ -58,6 +58,27 @@ export async function isLeader(
   });
 }
 
+export async function senderState(
+  pool: Pool,
+  sender: Sender,
+  options: AbortOptions,
+): Promise<SenderState | null> {
+  return withSession(pool, options, async (session) => {
+    const [row] = await session.query("reading the sender", SENDER_STATE, accountOf(sender));
+    if (row === undefined) return null;
+    return {
+      chainId: sender.chainId,
+      address: sender.address,
+      leaderEpoch: bigintOf(row, "epoch"),
+      nextNonce: bigintOf(row, "next_nonce"),
+      frozen: booleanOf(row, "frozen")
+        ? { reason: textOf(row, "frozen_reason"), sinceMs: timeMsOf(row, "frozen_at") }
+        : null,
+      importedThroughBlock: bigintOrNull(row, "imported_through_block"),
+    };
+  });
+}
+
 /**
  * Locks the sender for the rest of the transaction, if the lease still holds.
  * @returns null for a deposed leader. Every write that moves a nonce begins here.
@@ -69,41 +90,39 @@ export async function lockSender(tx: Queries, lease: SenderLease): Promise<Locke
 }
 
 /** Runs `body` in one transaction under the sender's lock; a deposed leader gets "fenced" and it does not run. */
+export async function underLease<T>(
+  pool: Pool,
+  lease: SenderLease,
+  options: AbortOptions,
+  body: (tx: Queries, sender: LockedSender) => Promise<T>,
+): Promise<T | "fenced"> {
+  return withSession(pool, options, (session) =>
+    session.transaction(async (tx) => {
+      const sender = await lockSender(tx, lease);
+      return sender === null ? "fenced" : body(tx, sender);
+    }),
+  );
+}
+
+/** The same for what has nothing to tell but that it is done. */
 export async function fenced(
   pool: Pool,
   lease: SenderLease,
   options: AbortOptions,
   body: (tx: Queries, sender: LockedSender) => Promise<void>,
 ): Promise<FencedOutcome> {
-  return withSession(pool, options, (session) =>
-    session.transaction(async (tx) => {
-      const sender = await lockSender(tx, lease);
-      if (sender === null) return "fenced";
-      await body(tx, sender);
-      return "done";
-    }),
-  );
+  return underLease<FencedOutcome>(pool, lease, options, async (tx, sender) => {
+    await body(tx, sender);
+    return "done";
+  });
 }
 
-/**
- * Stops or resumes the taking of nonces for a sender; for operators, and for the
- * start after a restored backup. Slots that are live go on to finality. Idempotent.
- * @returns false when there is no such sender.
- */
-export async function setSenderFrozen(
-  pool: Pool,
-  sender: Sender,
-  frozen: boolean,
-  options: AbortOptions = {},
-): Promise<boolean> {
-  return withSession(pool, options, async (session) => {
-    const parameters = [sender.chainId, bytesOfHex(sender.address), frozen];
-    const rows = await session.query("freezing the sender", SET_FROZEN, parameters);
-    return rows.length > 0;
-  });
+/** The first two parameters of every statement that names a sender. */
+export function accountOf(sender: Sender): readonly unknown[] {
+  return [sender.chainId, bytesOfHex(sender.address)];
 }
 
 /** The first three parameters of every statement that names a lease. */
 function leaseParameters(lease: SenderLease): readonly unknown[] {
-  return [lease.chainId, bytesOfHex(lease.address), lease.leaderEpoch];
+  return [...accountOf(lease), lease.leaderEpoch];
 }

@@ -1,31 +1,21 @@
-import { SUBMISSION_MOVES, type SubmissionState, type TxId } from "@quorate/core";
+import type { SubmissionState, TxId } from "@quorate/core";
 import type {
   AbortOptions,
   EnqueueOutcome,
   NewSubmission,
   RecordItem,
   Sender,
-  Submission,
+  SenderLease,
+  SubmissionStore,
 } from "@quorate/ports";
-import { StoreError } from "@quorate/ports";
 import type { Pool } from "pg";
 
-import {
-  bigintOf,
-  bigintOrNull,
-  bytesOfHex,
-  epochOf,
-  hexOf,
-  hexOrNull,
-  numberOf,
-  type Row,
-  textOf,
-  timeMsOf,
-  timeMsOrNull,
-  txIdOf,
-  valueOf,
-} from "../row.ts";
+import { bigintOf, bytesOfHex, numberOf, type Row, txIdOf, valueOf } from "../row.ts";
 import { type Queries, withSession } from "../session.ts";
+import { contradictByRecord, lockAgainstImport, settleByRecord } from "./chain-records.ts";
+import { underLease } from "./lease.ts";
+import { refused } from "./refused.ts";
+import { recordItemOf, submissionStateOf } from "./submission-row.ts";
 
 // In the order of ids: two processes that enqueue the same ids lock them in the same order.
 const INSERT_TOMBSTONES = `
@@ -35,17 +25,26 @@ const INSERT_TOMBSTONES = `
   ON CONFLICT (tx_id) DO NOTHING
   RETURNING tx_id`;
 
-// In the order given: seq, the order of arrival, comes from it.
+// In the order given: seq, the order of arrival, comes from it. Gives those that the contract
+// was found to hold already.
 const INSERT_SUBMISSIONS = `
-  INSERT INTO submission (tx_id, key, value, trustee_epoch, decision_revision, chain_id)
-  SELECT tx_id, key, value, trustee_epoch, decision_revision, $6
-  FROM unnest($1::text[], $2::bytea[], $3::numeric[], $4::bigint[], $5::bigint[])
-    WITH ORDINALITY AS new (tx_id, key, value, trustee_epoch, decision_revision, position)
-  ORDER BY position`;
+  WITH inserted AS (
+    INSERT INTO submission (tx_id, key, value, trustee_epoch, decision_revision, chain_id)
+    SELECT tx_id, key, value, trustee_epoch, decision_revision, $6
+    FROM unnest($1::text[], $2::bytea[], $3::numeric[], $4::bigint[], $5::bigint[])
+      WITH ORDINALITY AS new (tx_id, key, value, trustee_epoch, decision_revision, position)
+    ORDER BY position
+    RETURNING tx_id, chain_id, key
+  )
+  SELECT i.tx_id, record.value, record.block_number
+  FROM inserted i JOIN chain_record record
+    ON record.chain_id = i.chain_id AND record.key = i.key`;
 
-// Only confirmed submissions are ever archived, so a tombstone without a submission was FINALIZED.
+const ARCHIVED_KEYS = `SELECT tx_id FROM submission_archive WHERE key = ANY ($1::bytea[]) LIMIT 1`;
+
+// A tombstone without a submission is that of an archived one.
 const READ_TOMBSTONES = `
-  SELECT t.tx_id, t.value, COALESCE(s.state, 'FINALIZED') AS state
+  SELECT t.tx_id, t.value, s.state
   FROM tombstone t LEFT JOIN submission s USING (tx_id)
   WHERE t.tx_id = ANY ($1::text[])`;
 
@@ -58,34 +57,47 @@ const QUARANTINE_CONFLICTS = `
     ORDER BY s.tx_id FOR UPDATE OF s
   )
   UPDATE submission s
-  SET state = 'QUARANTINED', quarantine_reason = 'decided again, with value ' || conflict.value
+  SET state = 'QUARANTINED', reason = 'decided again, with value ' || conflict.value
   FROM conflict WHERE s.tx_id = conflict.tx_id`;
 
 const PEEK_QUEUED = `
   SELECT tx_id, value FROM submission
   WHERE chain_id = $1 AND state = 'QUEUED' ORDER BY seq LIMIT $2`;
 
-// The hash and block that hold the record: those of finality, or of the inclusion so far.
-const SUBMISSION_COLUMNS = `
-  s.tx_id, s.key, s.value, s.trustee_epoch, s.decision_revision, s.state, s.nonce,
-  CASE s.state WHEN 'FINALIZED' THEN s.finalized_tx WHEN 'INCLUDED' THEN l.receipt_hash END AS tx_hash,
-  CASE s.state WHEN 'FINALIZED' THEN s.finalized_block WHEN 'INCLUDED' THEN l.block_number END AS block_number,
-  s.queued_at, s.finalized_at
-  FROM submission s LEFT JOIN slot l
-    ON l.chain_id = s.chain_id AND l.sender = s.sender AND l.nonce = s.nonce`;
-
-const GET = `SELECT ${SUBMISSION_COLUMNS} WHERE s.tx_id = $1`;
-
-const UNCONFIRMED = `
-  SELECT ${SUBMISSION_COLUMNS}
-  WHERE s.state = 'FINALIZED' AND s.confirmed_at IS NULL
-  ORDER BY s.finalized_at, s.seq LIMIT $1`;
+const ABORT_QUEUED = `
+  WITH aborting AS (
+    SELECT tx_id FROM submission
+    WHERE chain_id = $1 AND tx_id = ANY ($2::text[]) AND state = 'QUEUED'
+    ORDER BY tx_id FOR UPDATE
+  )
+  UPDATE submission s SET state = 'ABORTED', reason = $3
+  FROM aborting WHERE s.tx_id = aborting.tx_id
+  RETURNING s.tx_id`;
 
 const MARK_CONFIRMED = `
   UPDATE submission SET confirmed_at = now()
   WHERE tx_id = ANY ($1::text[]) AND state = 'FINALIZED' AND confirmed_at IS NULL`;
 
-const COUNTS = `SELECT state, count(*) AS count FROM submission GROUP BY state`;
+/** FINALIZED ones are counted one by one up to here, which takes a few ms. Retention keeps 30 days of them, which would take seconds. */
+const FINALIZED_COUNTED_MAX = 10_000;
+
+// Beyond that it is what the planner believes of the table, less the exact counts of the others:
+// some per cent off between two runs of autovacuum, and never below what was counted.
+const COUNTS = `
+  WITH few AS (
+    SELECT state, count(*) AS count FROM submission
+    WHERE state = ANY ('{QUEUED,ASSIGNED,INCLUDED,ABORTED,QUARANTINED}'::text[])
+    GROUP BY state
+  ), finalized AS (
+    SELECT count(*) AS count
+    FROM (SELECT 1 FROM submission WHERE state = 'FINALIZED' LIMIT $1) AS counted
+  )
+  SELECT state, count FROM few
+  UNION ALL
+  SELECT 'FINALIZED', CASE WHEN count < $1 THEN count ELSE GREATEST(count,
+    (SELECT reltuples::bigint FROM pg_class WHERE oid = 'submission'::regclass)
+      - (SELECT COALESCE(sum(count), 0)::bigint FROM few)) END
+  FROM finalized`;
 
 export async function enqueue(
   pool: Pool,
@@ -104,6 +116,7 @@ async function enqueueIn(
   submissions: readonly NewSubmission[],
   sender: Sender,
 ): Promise<readonly EnqueueOutcome[]> {
+  await lockAgainstImport(tx);
   // Of two inputs with one id the first is new, the second is judged against it.
   const firsts = new Map<TxId, NewSubmission>();
   for (const item of submissions) if (!firsts.has(item.txId)) firsts.set(item.txId, item);
@@ -114,18 +127,17 @@ async function enqueueIn(
   ]);
   const isNew = new Set(inserted.map((row) => txIdOf(row, "tx_id")));
   const fresh = candidates.filter(({ txId }) => isNew.has(txId));
-  await insertSubmissions(tx, fresh, sender);
+  const records = await insertSubmissions(tx, fresh, sender);
 
   const stored = new Map<TxId, Row>();
   const rows = await tx.query("reading tombstones", READ_TOMBSTONES, [[...firsts.keys()]]);
   for (const row of rows) stored.set(txIdOf(row, "tx_id"), row);
 
-  const outcomes = submissions.map((item): EnqueueOutcome => {
-    const row = stored.get(item.txId) ?? {};
-    const storedValue = valueOf(row, "value");
-    if (storedValue !== item.value) return { kind: "conflict", storedValue };
-    if (isNew.has(item.txId) && firsts.get(item.txId) === item) return { kind: "queued" };
-    return { kind: "exists", state: submissionStateOf(row, "state") };
+  const outcomes = submissions.map((item) => {
+    const isFirst = isNew.has(item.txId) && firsts.get(item.txId) === item;
+    return isFirst
+      ? newOutcome(item, records.get(item.txId))
+      : repeatedOutcome(item, stored.get(item.txId) ?? {});
   });
   const conflicts = submissions.filter((_, index) => outcomes[index]?.kind === "conflict");
   if (conflicts.length > 0) {
@@ -137,20 +149,56 @@ async function enqueueIn(
   return outcomes;
 }
 
+function newOutcome({ value }: NewSubmission, record: Row | undefined): EnqueueOutcome {
+  if (record === undefined) return { kind: "queued" };
+  const storedValue = valueOf(record, "value");
+  return storedValue === value
+    ? { kind: "recorded", blockNumber: bigintOf(record, "block_number") }
+    : { kind: "conflict", storedValue };
+}
+
+function repeatedOutcome({ value }: NewSubmission, row: Row): EnqueueOutcome {
+  const storedValue = valueOf(row, "value");
+  if (row["state"] === null) return { kind: "archived", storedValue };
+  if (storedValue !== value) return { kind: "conflict", storedValue };
+  return { kind: "exists", state: submissionStateOf(row, "state") };
+}
+
+/** @returns for those that the contract was found to hold, what it holds: they are settled or quarantined. */
 async function insertSubmissions(
   tx: Queries,
   fresh: readonly NewSubmission[],
   sender: Sender,
-): Promise<void> {
-  if (fresh.length === 0) return;
-  await tx.query("enqueueing", INSERT_SUBMISSIONS, [
+): Promise<ReadonlyMap<TxId, Row>> {
+  if (fresh.length === 0) return new Map();
+  const keys = fresh.map(({ key }) => bytesOfHex(key));
+  const rows = await tx.query("enqueueing", INSERT_SUBMISSIONS, [
     fresh.map(({ txId }) => txId),
-    fresh.map(({ key }) => bytesOfHex(key)),
+    keys,
     fresh.map(({ value }) => value),
     fresh.map(({ epoch }) => epoch),
     fresh.map(({ decisionRevision }) => decisionRevision),
     sender.chainId,
   ]);
+  const [other] = await tx.query("looking into the archive", ARCHIVED_KEYS, [keys]);
+  if (other !== undefined) {
+    throw refused(`a key belongs to another transaction id, ${txIdOf(other, "tx_id")}`);
+  }
+  const records = new Map(rows.map((row) => [txIdOf(row, "tx_id"), row]));
+  const agrees = ({ txId, value }: NewSubmission): boolean => {
+    const row = records.get(txId);
+    return row !== undefined && valueOf(row, "value") === value;
+  };
+  const found = fresh.filter(({ txId }) => records.has(txId));
+  await settleByRecord(
+    tx,
+    found.filter(agrees).map(({ txId }) => txId),
+  );
+  await contradictByRecord(
+    tx,
+    found.filter((item) => !agrees(item)).map(({ txId }) => txId),
+  );
+  return records;
 }
 
 export async function peekQueued(
@@ -165,26 +213,20 @@ export async function peekQueued(
   });
 }
 
-export async function get(
+export async function abortQueued(
   pool: Pool,
-  txId: TxId,
+  lease: SenderLease,
+  txIds: readonly TxId[],
+  reason: string,
   options: AbortOptions,
-): Promise<Submission | null> {
-  return withSession(pool, options, async (session) => {
-    const [row] = await session.query("reading a submission", GET, [txId]);
-    return row === undefined ? null : submissionOf(row);
+): ReturnType<SubmissionStore["abortQueued"]> {
+  const outcome = await underLease(pool, lease, options, async (tx) => {
+    const parameters = [lease.chainId, txIds, reason];
+    const rows = await tx.query("aborting submissions", ABORT_QUEUED, parameters);
+    const moved = new Set(rows.map((row) => txIdOf(row, "tx_id")));
+    return [...new Set(txIds)].filter((txId) => moved.has(txId));
   });
-}
-
-export async function unconfirmed(
-  pool: Pool,
-  limit: number,
-  options: AbortOptions,
-): Promise<readonly Submission[]> {
-  return withSession(pool, options, async (session) => {
-    const rows = await session.query("reading unconfirmed submissions", UNCONFIRMED, [limit]);
-    return rows.map(submissionOf);
-  });
+  return outcome === "fenced" ? { kind: "fenced" } : { kind: "done", aborted: outcome };
 }
 
 export async function markConfirmed(
@@ -198,6 +240,7 @@ export async function markConfirmed(
   );
 }
 
+/** Exact but for FINALIZED, which is an estimate beyond ten thousand. Archived ones are not counted. */
 export async function counts(
   pool: Pool,
   options: AbortOptions,
@@ -211,56 +254,11 @@ export async function counts(
       ABORTED: 0,
       QUARANTINED: 0,
     };
-    for (const row of await session.query("counting submissions", COUNTS)) {
+    for (const row of await session.query("counting submissions", COUNTS, [
+      FINALIZED_COUNTED_MAX,
+    ])) {
       result[submissionStateOf(row, "state")] = numberOf(row, "count");
     }
     return result;
   });
-}
-
-export function recordItemOf(row: Row): RecordItem {
-  return { txId: txIdOf(row, "tx_id"), value: valueOf(row, "value") };
-}
-
-export function submissionStateOf(row: Row, column: string): SubmissionState {
-  const state = textOf(row, column);
-  if (isSubmissionState(state)) return state;
-  throw new StoreError("CORRUPT", `unknown submission state ${state}`, { retryable: false });
-}
-
-function isSubmissionState(text: string): text is SubmissionState {
-  return Object.hasOwn(SUBMISSION_MOVES, text);
-}
-
-function submissionOf(row: Row): Submission {
-  return {
-    txId: txIdOf(row, "tx_id"),
-    key: hexOf(row, "key"),
-    value: valueOf(row, "value"),
-    epoch: epochOf(row, "trustee_epoch"),
-    decisionRevision: bigintOf(row, "decision_revision"),
-    state: submissionStateOf(row, "state"),
-    nonce: bigintOrNull(row, "nonce"),
-    txHash: hexOrNull(row, "tx_hash"),
-    blockNumber: bigintOrNull(row, "block_number"),
-    queuedAtMs: timeMsOf(row, "queued_at"),
-    finalizedAtMs: timeMsOrNull(row, "finalized_at"),
-  };
-}
-
-/** Reads a slot's batch, `[[tx_id, value], …]`. */
-export function recordItemsOf(row: Row, column: string): readonly RecordItem[] {
-  const payload: unknown = row[column];
-  if (!Array.isArray(payload)) {
-    throw new StoreError("CORRUPT", `column ${column} should hold a list`, { retryable: false });
-  }
-  return payload.map((entry: unknown) => {
-    const [txId, value]: readonly unknown[] = Array.isArray(entry) ? entry : [];
-    return recordItemOf({ tx_id: txId, value });
-  });
-}
-
-/** The batch as it is stored. Values as text: JSON numbers end at 2^53. */
-export function payloadOf(items: readonly RecordItem[]): string {
-  return JSON.stringify(items.map(({ txId, value }) => [txId, value.toString()]));
 }

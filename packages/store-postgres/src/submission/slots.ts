@@ -3,29 +3,33 @@ import type { AbortOptions, Attempt, Hex, Sender, Slot } from "@quorate/ports";
 import { StoreError } from "@quorate/ports";
 import type { Pool } from "pg";
 
-import {
-  bigintOf,
-  bytesOf,
-  bytesOfHex,
-  hexOf,
-  numberOf,
-  type Row,
-  textOf,
-  timeMsOf,
-} from "../row.ts";
+import { bigintOf, bytesOf, hexOf, numberOf, type Row, textOf, timeMsOf } from "../row.ts";
 import { type Queries, withSession } from "../session.ts";
-import { recordItemsOf } from "./queue.ts";
+import { accountOf } from "./lease.ts";
+import { recordItemsOf } from "./submission-row.ts";
 
 // One statement, so that slots and attempts are of one moment.
-const SLOT_WITH_ATTEMPTS = `
-  SELECT l.nonce, l.state, l.payload, l.gas_limit, l.receipt_hash, l.block_number, l.block_hash,
+export const SLOT_WITH_ATTEMPTS = `
+  SELECT l.sender, l.nonce, l.state, l.payload, l.gas_limit, l.receipt_hash, l.block_number, l.block_hash,
     a.hash, a.raw, a.kind, a.max_fee, a.tip, a.created_at, a.sent_count
   FROM slot l LEFT JOIN attempt a
     ON a.chain_id = l.chain_id AND a.sender = l.sender AND a.nonce = l.nonce`;
 
 const LIVE_SLOTS = `${SLOT_WITH_ATTEMPTS}
-  WHERE l.chain_id = $1 AND l.sender = $2 AND l.state IN ('SIGNED', 'INCLUDED')
+  WHERE l.chain_id = $1 AND l.sender = $2 AND l.state IN ('RESERVED', 'SIGNED', 'INCLUDED')
   ORDER BY l.nonce, a.seq`;
+
+// Ranges without a slot, each from `first` to before `taken`: a floor can jump over any number of nonces.
+const GAPS = `
+  WITH taken AS (
+    SELECT nonce::numeric FROM slot WHERE chain_id = $1 AND sender = $2 AND nonce >= $3
+    UNION ALL
+    SELECT next_nonce::numeric FROM sender WHERE chain_id = $1 AND address = $2
+  ), ranges AS (
+    SELECT COALESCE(lag(nonce) OVER (ORDER BY nonce) + 1, $3::numeric) AS first, nonce AS taken
+    FROM taken
+  )
+  SELECT first, taken FROM ranges WHERE first < taken ORDER BY first LIMIT $4`;
 
 const ONE_SLOT = `${SLOT_WITH_ATTEMPTS}
   WHERE l.chain_id = $1 AND l.sender = $2 AND l.nonce = $3
@@ -37,8 +41,27 @@ export async function liveSlots(
   options: AbortOptions,
 ): Promise<readonly Slot[]> {
   return withSession(pool, options, async (session) => {
-    const parameters = [sender.chainId, bytesOfHex(sender.address)];
-    return slotsOf(await session.query("reading live slots", LIVE_SLOTS, parameters));
+    return slotsOf(await session.query("reading live slots", LIVE_SLOTS, accountOf(sender)));
+  });
+}
+
+export async function gaps(
+  pool: Pool,
+  sender: Sender,
+  from: bigint,
+  limit: number,
+  options: AbortOptions,
+): Promise<readonly bigint[]> {
+  return withSession(pool, options, async (session) => {
+    const parameters = [...accountOf(sender), from, limit];
+    const free: bigint[] = [];
+    for (const row of await session.query("looking for gaps", GAPS, parameters)) {
+      const end = bigintOf(row, "taken");
+      for (let nonce = bigintOf(row, "first"); nonce < end && free.length < limit; nonce += 1n) {
+        free.push(nonce);
+      }
+    }
+    return free;
   });
 }
 
@@ -48,25 +71,25 @@ export async function readSlot(
   sender: Sender,
   nonce: bigint,
 ): Promise<Slot | null> {
-  const parameters = [sender.chainId, bytesOfHex(sender.address), nonce];
+  const parameters = [...accountOf(sender), nonce];
   const [slot] = slotsOf(await queries.query("reading a slot", ONE_SLOT, parameters));
   return slot ?? null;
 }
 
 /** Folds rows of (slot, attempt), ordered by slot, into slots. */
-function slotsOf(rows: readonly Row[]): readonly Slot[] {
-  const groups = new Map<bigint, Row[]>();
+export function slotsOf(rows: readonly Row[]): readonly Slot[] {
+  const groups = new Map<string, Row[]>();
   for (const row of rows) {
-    const nonce = bigintOf(row, "nonce");
-    const group = groups.get(nonce);
-    if (group === undefined) groups.set(nonce, [row]);
+    const key = `${hexOf(row, "sender")}/${bigintOf(row, "nonce")}`;
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [row]);
     else group.push(row);
   }
-  return [...groups].map(([nonce, group]) => {
+  return [...groups.values()].map((group) => {
     const [first = {}] = group;
     const state = slotStateOf(first, "state");
     return {
-      nonce,
+      nonce: bigintOf(first, "nonce"),
       state,
       gasLimit: bigintOf(first, "gas_limit"),
       items: recordItemsOf(first, "payload"),
