@@ -6,7 +6,10 @@ export {
 export type { EndpointTrouble } from "./endpoint-pool.ts";
 export { createEvmChain, type EvmChainDependencies, type EvmChainOptions } from "./evm-chain.ts";
 export type { FeePolicy } from "./fees.ts";
-export { createLocalSigner, KeyError, loadKeyFile } from "./local-signer.ts";
+export { KeyError } from "./key-error.ts";
+export { loadKeyFile, readSecretFile } from "./key-file.ts";
+export { decryptKeystore, encryptKeystore, loadKeystore } from "./keystore.ts";
+export { createLocalSigner } from "./local-signer.ts";
 export { type ReadRecordedEventsOptions, readRecordedEvents } from "./read-events.ts";
 export { RECORD_DOMAIN, recordKeyOf } from "./record-key.ts";
 export {
@@ -15,3 +18,8 @@ export {
   recorderBytecode,
   recorderRuntimeBytecode,
 } from "./recorder.generated.ts";
+export {
+  createRemoteSigner,
+  type RemoteSigner,
+  type RemoteSignerOptions,
+} from "./remote-signer.ts";

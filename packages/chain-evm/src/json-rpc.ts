@@ -19,12 +19,15 @@ export class RpcFailure extends Error {
   /** The endpoint's own words (or what went wrong on the way), without secrets. */
   readonly text: string;
   readonly rpcCode: number | null;
+  /** Of an answer that was refused for its HTTP status. */
+  readonly httpStatus: number | null;
   readonly data: unknown;
   constructor(
     kind: RpcFailure["kind"],
     text: string,
     details: {
       readonly rpcCode?: number | null;
+      readonly httpStatus?: number;
       readonly data?: unknown;
       readonly cause?: unknown;
     } = {},
@@ -33,6 +36,7 @@ export class RpcFailure extends Error {
     this.kind = kind;
     this.text = text;
     this.rpcCode = details.rpcCode ?? null;
+    this.httpStatus = details.httpStatus ?? null;
     this.data = details.data ?? null;
   }
 }
@@ -57,12 +61,21 @@ export function createRpcEndpoint(
     readonly timeoutMs: number;
     /** Aborts all calls, with RpcFailure. */
     readonly stopSignal?: AbortSignal | undefined;
+    /** The authorization header, in place of the URL's user and password. In no log and no error. */
+    readonly authorization?: string | undefined;
+    /** Largest answer that is read, in bytes. Default 16 MiB. */
+    readonly responseBytesMax?: number | undefined;
   },
   dependencies: { readonly clock: Clock },
 ): RpcEndpoint {
   const target = parseRpcUrl(options.url);
   const headers: Record<string, string> = { "content-type": "application/json" };
-  if (target.authorization !== null) headers["authorization"] = target.authorization;
+  const authorization = options.authorization ?? target.authorization;
+  if (authorization !== null) headers["authorization"] = authorization;
+  // A server may repeat what it was sent: the header whole, or what follows the scheme.
+  const secrets = (authorization ?? "").split(/\s+/).filter((part) => part.length >= 6);
+  const redact = (text: string): string =>
+    secrets.reduce((out, secret) => out.replaceAll(secret, "[redacted]"), target.redact(text));
   let lastId = 0;
 
   const exchange = async (body: string, signal: AbortSignal): Promise<[Response, string]> => {
@@ -74,7 +87,7 @@ export function createRpcEndpoint(
       signal,
       redirect: "error",
     });
-    return [response, await readBounded(response)];
+    return [response, await readBounded(response, options.responseBytesMax ?? RESPONSE_BYTES_MAX)];
   };
 
   const call: RpcCall = async (method, params, { signal } = {}) => {
@@ -87,25 +100,25 @@ export function createRpcEndpoint(
         timeoutMs: options.timeoutMs,
         signals: [signal, options.stopSignal],
       });
-      return readAnswer(response, text, id, target.redact);
+      return readAnswer(response, text, id, redact);
     } catch (error) {
       if (signal?.aborted === true) throw signal.reason;
       if (error instanceof RpcFailure) throw error;
-      throw new RpcFailure("unreachable", target.redact(reasonOf(error)), { cause: error });
+      throw new RpcFailure("unreachable", redact(reasonOf(error)), { cause: error });
     }
   };
   return { label: target.label, call };
 }
 
-async function readBounded(response: Response): Promise<string> {
+async function readBounded(response: Response, bytesMax: number): Promise<string> {
   if (response.body === null) return "";
   const decoder = new TextDecoder();
   let text = "";
   let size = 0;
   for await (const chunk of response.body) {
     size += chunk.byteLength;
-    if (size > RESPONSE_BYTES_MAX) {
-      throw new RpcFailure("malformed", `the answer is longer than ${RESPONSE_BYTES_MAX} bytes`);
+    if (size > bytesMax) {
+      throw new RpcFailure("malformed", `the answer is longer than ${bytesMax} bytes`);
     }
     text += decoder.decode(chunk, { stream: true });
   }
@@ -128,7 +141,9 @@ function readAnswer(
       throw new RpcFailure("error", shorten(redact(message)), { rpcCode: code, data });
     }
   }
-  if (!response.ok) throw new RpcFailure("unreachable", `HTTP ${response.status}`);
+  if (!response.ok) {
+    throw new RpcFailure("unreachable", `HTTP ${response.status}`, { httpStatus: response.status });
+  }
   if (!isRecord(body) || body["id"] !== id || !("result" in body)) {
     throw new RpcFailure("malformed", "the answer is not JSON-RPC");
   }

@@ -8,7 +8,9 @@ import { bytesToHex, keccak256, parseTransaction, recoverTransactionAddress } fr
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { toEvmAddress } from "./hex.ts";
-import { createLocalSigner, KeyError, loadKeyFile } from "./local-signer.ts";
+import { KeyError } from "./key-error.ts";
+import { loadKeyFile } from "./key-file.ts";
+import { createLocalSigner } from "./local-signer.ts";
 
 // Anvil's first account: public knowledge.
 const KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
