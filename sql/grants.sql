@@ -24,3 +24,8 @@ GRANT INSERT, UPDATE ON banned_peers, transaction_history, node_reputation TO :"
 -- A lifted ban leaves the list of who is out; ban_lifts keeps that it was.
 GRANT DELETE ON banned_peers TO :"projector";
 GRANT USAGE ON SEQUENCE byzantine_violations_id_seq TO :"projector";
+
+-- The collector: old submissions leave through the archive, old votes for good or into theirs.
+GRANT DELETE ON vote_history TO :"submitter";
+GRANT INSERT ON vote_history_archive TO :"submitter";
+GRANT UPDATE (votes_purged_at, purged_at) ON transaction_history TO :"submitter";

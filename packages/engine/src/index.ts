@@ -13,6 +13,12 @@ export {
   withFaultPoints,
 } from "./faulty-ports.ts";
 export { FencedError } from "./fenced-error.ts";
+export {
+  type CollectorDependencies,
+  type CollectorOptions,
+  GarbageCollector,
+  type GcReport,
+} from "./garbage-collector.ts";
 export type { Observer } from "./membership.ts";
 export { Projector, type ProjectorDependencies } from "./projector.ts";
 export {

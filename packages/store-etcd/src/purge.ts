@@ -111,7 +111,7 @@ function purgeOp({ keys }: Reading, { request, status, decision }: Found): IRequ
 
 /**
  * A full etcd refuses every Txn but takes plain deletions. No commit can come between, for those are Txns; a
- * commit that was on its way when room was made may still write a vote, which the repeated purge takes away.
+ * commit that was on its way when room was made may still write a late vote, which then goes with the record.
  */
 async function free(
   hosts: EtcdHosts,

@@ -27,6 +27,7 @@ export {
 export { type AuditLogWorld, auditLogContract } from "./contracts/audit-log.contract.ts";
 export { type ChainWorld, chainContract } from "./contracts/chain.contract.ts";
 export { type GossipWorld, gossipContract } from "./contracts/gossip.contract.ts";
+export { type RetentionWorld, retentionContract } from "./contracts/retention.contract.ts";
 export type { SubmissionStoreWorld } from "./contracts/submission-fixture.ts";
 export { submissionStoreContract } from "./contracts/submission-store.contract.ts";
 export {
@@ -64,6 +65,11 @@ export {
 } from "./memory-gossip.ts";
 export { type LogRecord, type MemoryLogger, memoryLogger } from "./memory-logger.ts";
 export { type MemoryMetrics, memoryMetrics } from "./memory-metrics.ts";
+export {
+  createMemoryRetentionStore,
+  type MemoryRetentionStore,
+  type MemoryRetentionStoreOptions,
+} from "./memory-retention-store.ts";
 export {
   createMemorySubmissionStore,
   type MemorySubmissionStore,
