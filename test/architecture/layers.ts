@@ -25,6 +25,8 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
     "telemetry",
     "devkit",
   ],
+  // A task over both stores, for an operator's command.
+  backup: ["core", "ports", "store-etcd", "store-postgres"],
   // Apps: anything below them; nothing imports an app.
   node: [
     "core",
@@ -60,6 +62,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
     "telemetry",
     "devkit",
     "localcluster",
+    "backup",
   ],
 };
 

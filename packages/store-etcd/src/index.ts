@@ -1,3 +1,4 @@
+export { type EtcdSnapshot, type EtcdSnapshotParameters, withEtcdSnapshot } from "./backup.ts";
 export type { EtcdSecurity } from "./etcd-hosts.ts";
 export {
   createEtcdTallyStore,

@@ -1,4 +1,12 @@
 export { createAuditLog } from "./audit-log.ts";
+export type { SequenceState, TableShape } from "./backup/catalog.ts";
+export {
+  type DumpedSender,
+  type DumpFacts,
+  type PostgresDump,
+  withPostgresDump,
+} from "./backup/dump.ts";
+export { type LoadParameters, type LoadReport, loadPostgres } from "./backup/load.ts";
 export { MIGRATIONS_DIRECTORY, type MigrateParameters, migrate } from "./migrate.ts";
 export { createPool, type PoolOptions } from "./pool.ts";
 export { createRetentionStore } from "./retention-store.ts";

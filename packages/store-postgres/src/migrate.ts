@@ -15,6 +15,8 @@ export interface MigrateParameters extends AbortOptions {
   readonly schema?: string;
   /** Where the numbered .sql files are. Default: `sql/` at the root of the repository. */
   readonly directory?: string;
+  /** Only the first so many of the directory's, for a schema as a backup had it. Default all. */
+  readonly count?: number;
   /** Waiting for another process that migrates, and each statement, in ms. Default 60000. */
   readonly timeoutMs?: number;
   readonly logger: Logger;
@@ -60,6 +62,7 @@ export async function migrate(parameters: MigrateParameters): Promise<readonly s
       schema,
       createSchema: true,
       direction: "up",
+      ...(parameters.count === undefined ? {} : { count: parameters.count }),
       checkOrder: true,
       singleTransaction: true,
       advisoryLockMode: "wait",
