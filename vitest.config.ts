@@ -18,7 +18,7 @@ export default defineConfig({
           name: "unit",
           include: [
             "packages/*/src/**/*.test.ts",
-            "test/{architecture,fuzz,property}/**/*.test.ts",
+            "test/{architecture,chaos,fuzz,property}/**/*.test.ts",
           ],
           exclude: ["**/*.integration.test.ts", "**/node_modules/**", "**/dist/**"],
           testTimeout: 30_000,
@@ -33,6 +33,7 @@ export default defineConfig({
             "packages/*/src/**/*.integration.test.ts",
             "test/integration/**/*.test.ts",
             "test/attacks/**/*.integration.test.ts",
+            "test/chaos/**/*.integration.test.ts",
           ],
           testTimeout: 120_000,
           hookTimeout: 120_000,

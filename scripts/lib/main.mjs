@@ -18,6 +18,8 @@ Commands:
             measure how fast decided values reach a chain
   attacks   rehearse attacks on a cluster of this machine and check each
   fuzz      send mutated frames through a node's front door and check what it does
+  chaos:submitter
+            kill, stop and deceive submitters everywhere and count what reaches the chain
   quorate   the command line: npm run quorate -- --help
 
 Needs Node 20 or newer. Messages of this script go to standard error.
@@ -32,6 +34,7 @@ const COMMANDS = {
   "bench:chain": (args) => runSource("test/bench/chain-main.ts", args, {}),
   attacks: (args) => runSource("test/attacks/main.ts", args, {}),
   fuzz: (args) => runSource("test/fuzz/main.ts", args, { etcdOptional: true }),
+  "chaos:submitter": (args) => runSource("test/chaos/main.ts", args, {}),
   test: runTestCommand,
 };
 

@@ -1,0 +1,72 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { findMutant } from "./lib/mutants.ts";
+import { type ChaosReport, runChaos, type Timing } from "./lib/run-chaos.ts";
+
+// A handful of the points of `npm run chaos:submitter`, around the writes and calls on which exactly-once hangs.
+const POINTS = [
+  "etcd.claim.after",
+  "pg.enqueue.after",
+  "pg.assign.before",
+  "pg.assign.after",
+  "chain.send.after",
+  "pg.mark-finalized.before",
+  "etcd.confirm.after",
+];
+const TIMING: Timing = {
+  stormMsMin: 10_000,
+  stormMsMax: 40_000,
+  calmMsMax: 60_000,
+  extraSeedsMax: 0,
+};
+const RUN_MS_MAX = 150_000;
+const SEED = 1;
+
+let directory: string;
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), "quorate-chaos-test-"));
+});
+
+afterAll(async () => {
+  await rm(directory, { recursive: true, force: true });
+});
+
+function run(name: string, request: Partial<Parameters<typeof runChaos>[0]>): Promise<ChaosReport> {
+  return runChaos({
+    seeds: 1,
+    firstSeed: SEED,
+    txs: 60,
+    directory: join(directory, name),
+    mutant: null,
+    points: POINTS,
+    timing: TIMING,
+    say: () => {},
+    signal: AbortSignal.timeout(RUN_MS_MAX - 10_000),
+    ...request,
+  });
+}
+
+it(
+  "submitters that are killed, stopped and deceived at every turn record every value once",
+  async () => {
+    const report = await run("honest", {});
+    expect(report.faults).toEqual([]);
+    expect(report.totals).toMatchObject({ transactions: 60, recorded: 60, stoppedByContract: 0 });
+    expect(report.points.filter(({ hits }) => hits > 0).length).toBeGreaterThan(POINTS.length);
+  },
+  RUN_MS_MAX,
+);
+
+it(
+  "a submitter that sends before it commits is caught",
+  async () => {
+    const mutant = findMutant("send-before-commit");
+    const report = await run("mutant", { mutant, untilSeen: true });
+    expect(report.totals["sentOtherwiseThanStored"]).toBeGreaterThan(0);
+    expect(report.ok).toBe(false);
+  },
+  RUN_MS_MAX,
+);

@@ -1,0 +1,254 @@
+import { Client } from "pg";
+import { encodeAbiParameters, keccak256, stringToHex, toEventSelector } from "viem";
+
+// Shares no code with the submitter: JSON-RPC and etcd's gateway by plain fetch, PostgreSQL by SQL of its own, the contract's
+// keys computed here from the contract's own comment. What it is told is what was decided, by whoever decided it.
+
+export interface CheckRequest {
+  readonly rpcUrl: string;
+  readonly contractAddress: string;
+  readonly fromBlock: bigint;
+  readonly postgresUrl: string;
+  readonly schema: string;
+  readonly etcdUrl: string;
+  readonly clusterId: string;
+  readonly decided: readonly { readonly txId: string; readonly value: bigint }[];
+  /** The account that records. */
+  readonly sender: string;
+  /** Transactions that somebody else signed with the sender's key. */
+  readonly foreignHashes: readonly string[];
+}
+
+/** Everything but `decided` and `recorded` must be empty. */
+export interface CheckReport {
+  readonly decided: number;
+  /** Recorded events of keys that were decided. */
+  readonly recorded: number;
+  /** Recorded more than once. */
+  readonly duplicates: readonly string[];
+  /** Sent a second time in vain: only the contract stopped it. */
+  readonly stoppedByContract: readonly string[];
+  /** Decided and not on the chain. */
+  readonly missing: readonly string[];
+  readonly wrongValue: readonly string[];
+  /** On the chain and never decided. */
+  readonly foreignKeys: readonly string[];
+  /** Not FINALIZED in PostgreSQL, with the state it is in. */
+  readonly stuck: readonly string[];
+  /** FINALIZED in PostgreSQL with a transaction that is not the one which recorded it. */
+  readonly wrongTransaction: readonly string[];
+  /** Not CONFIRMED in etcd, with the status it has. */
+  readonly unconfirmed: readonly string[];
+  /** In a block under the sender's key, and neither stored in PostgreSQL nor somebody else's. */
+  readonly unknownTransactions: readonly string[];
+  /** Nonces whose end in PostgreSQL is not what the blocks say: called foreign though one of its own was mined, or the reverse. */
+  readonly wrongSlots: readonly string[];
+}
+
+const RECORDED = toEventSelector("Recorded(bytes32,uint64)");
+const DUPLICATE = toEventSelector("Duplicate(bytes32,uint64,uint64)");
+const DOMAIN = keccak256(stringToHex("quorate/record/v1"));
+
+/** How many laws a report breaks, each counted once. */
+export function faultsOf(report: CheckReport): readonly string[] {
+  const { decided: _, recorded: __, ...laws } = report;
+  return Object.entries(laws)
+    .filter(([, found]) => found.length > 0)
+    .map(([law, found]) => `${law}: ${found.length} (${found.slice(0, 3).join(", ")})`);
+}
+
+/** Holds what was decided against the contract's events, PostgreSQL and etcd. */
+export async function check(request: CheckRequest): Promise<CheckReport> {
+  const { clusterId, decided } = request;
+  const valueOf = new Map(decided.map(({ txId, value }) => [keyOf(clusterId, txId), value]));
+  const nameOf = new Map(decided.map(({ txId }) => [keyOf(clusterId, txId), txId]));
+  const seen = new Map<string, { value: bigint; tx: string }[]>();
+  const stopped = new Set<string>();
+  const foreign = new Set<string>();
+  for (const log of await readLogs(request)) {
+    const name = nameOf.get(log.key);
+    if (name === undefined) foreign.add(log.key);
+    else if (log.topic === DUPLICATE) stopped.add(name);
+    else if (log.topic === RECORDED)
+      seen.set(log.key, [...(seen.get(log.key) ?? []), { value: log.value, tx: log.tx }]);
+  }
+  const rows = await readRows(request);
+  const statuses = await readStatuses(request);
+  const report = {
+    decided: decided.length,
+    recorded: [...seen.values()].reduce((sum, events) => sum + events.length, 0),
+    duplicates: [] as string[],
+    stoppedByContract: [...stopped],
+    missing: [] as string[],
+    wrongValue: [] as string[],
+    foreignKeys: [...foreign],
+    stuck: [] as string[],
+    wrongTransaction: [] as string[],
+    unconfirmed: [] as string[],
+    ...(await checkNonces(request)),
+  };
+  for (const [key, txId] of nameOf) {
+    const events = seen.get(key) ?? [];
+    const row = rows.get(txId);
+    if (events.length === 0) report.missing.push(txId);
+    if (events.length > 1) report.duplicates.push(txId);
+    if (events.some(({ value }) => value !== valueOf.get(key))) report.wrongValue.push(txId);
+    if (row?.state !== "FINALIZED") report.stuck.push(`${txId} ${row?.state ?? "unknown"}`);
+    else if (row.tx !== null && !events.some(({ tx }) => tx === row.tx))
+      report.wrongTransaction.push(txId);
+    const status = statuses.get(txId);
+    if (status !== "CONFIRMED") report.unconfirmed.push(`${txId} ${status ?? "unknown"}`);
+  }
+  return report;
+}
+
+/** keccak256(abi.encode(keccak256("quorate/record/v1"), clusterId, txId)). */
+function keyOf(clusterId: string, txId: string): string {
+  const types = [{ type: "bytes32" }, { type: "string" }, { type: "string" }] as const;
+  return keccak256(encodeAbiParameters(types, [DOMAIN, clusterId, txId]));
+}
+
+/** Holds every transaction of the sender in a block against what PostgreSQL says of its nonce. */
+async function checkNonces(
+  request: CheckRequest,
+): Promise<Pick<CheckReport, "unknownTransactions" | "wrongSlots">> {
+  const mined = await readMined(request);
+  const slots = await readSlots(request);
+  const foreign = new Set(request.foreignHashes.map((hash) => hash.toLowerCase()));
+  const stored = new Set(slots.flatMap(({ hashes }) => hashes));
+  const unknownTransactions = [...mined.values()].filter(
+    (hash) => !stored.has(hash) && !foreign.has(hash),
+  );
+  const wrongSlots = slots.flatMap(({ nonce, state, hashes }) => {
+    const hash = mined.get(nonce);
+    const own = hash !== undefined && hashes.includes(hash);
+    const right = hash !== undefined && own === OWN_ENDS.includes(state);
+    return right ? [] : [`nonce ${nonce} ${state}, mined ${hash ?? "nothing"}`];
+  });
+  return { unknownTransactions, wrongSlots };
+}
+
+const OWN_ENDS = ["FINALIZED_OK", "FINALIZED_REVERTED", "FINALIZED_CANCEL"];
+
+/** The sender's transactions in canonical blocks, by nonce. */
+async function readMined({
+  rpcUrl,
+  fromBlock,
+  sender,
+}: CheckRequest): Promise<Map<string, string>> {
+  const call = async (method: string, params: readonly unknown[]): Promise<unknown> =>
+    Reflect.get(Object(await post(rpcUrl, { jsonrpc: "2.0", id: 1, method, params })), "result");
+  const newest = BigInt(String(await call("eth_blockNumber", [])));
+  const mined = new Map<string, string>();
+  for (let number = fromBlock; number <= newest; number++) {
+    const block = await call("eth_getBlockByNumber", [`0x${number.toString(16)}`, true]);
+    const transactions: unknown = Reflect.get(Object(block), "transactions");
+    if (!Array.isArray(transactions)) throw new Error(`block ${number} has no transactions`);
+    for (const one of transactions) {
+      const { from, nonce, hash } = Object(one) as Record<string, unknown>;
+      if (String(from).toLowerCase() === sender.toLowerCase())
+        mined.set(BigInt(String(nonce)).toString(), String(hash));
+    }
+  }
+  return mined;
+}
+
+interface SlotRow {
+  readonly nonce: string;
+  readonly state: string;
+  readonly hashes: readonly string[];
+}
+
+async function readSlots(request: CheckRequest): Promise<SlotRow[]> {
+  return await query<SlotRow>(
+    request,
+    (schema) => `SELECT s.nonce::text AS nonce, s.state,
+        array_remove(array_agg('0x' || encode(a.hash, 'hex')), NULL) AS hashes
+      FROM ${schema}.slot s LEFT JOIN ${schema}.attempt a USING (chain_id, sender, nonce)
+      GROUP BY s.nonce, s.state`,
+  );
+}
+
+interface Log {
+  readonly topic: string;
+  readonly key: string;
+  readonly value: bigint;
+  readonly tx: string;
+}
+
+async function readLogs({ rpcUrl, contractAddress, fromBlock }: CheckRequest): Promise<Log[]> {
+  const body = {
+    jsonrpc: "2.0",
+    id: 1,
+    method: "eth_getLogs",
+    params: [
+      { address: contractAddress, fromBlock: `0x${fromBlock.toString(16)}`, toBlock: "latest" },
+    ],
+  };
+  const answer = await post(rpcUrl, body);
+  const logs: unknown = Reflect.get(Object(answer), "result");
+  if (!Array.isArray(logs)) throw new Error(`no events: ${JSON.stringify(answer)}`);
+  return logs.flatMap((log: unknown): Log[] => {
+    const topics: unknown = Reflect.get(Object(log), "topics");
+    const [topic, key] = Array.isArray(topics) ? topics.map(String) : [];
+    if (topic === undefined || key === undefined || ![RECORDED, DUPLICATE].includes(topic as never))
+      return [];
+    const data = String(Reflect.get(Object(log), "data"));
+    const value = BigInt(data.slice(0, 66));
+    return [{ topic, key, value, tx: String(Reflect.get(Object(log), "transactionHash")) }];
+  });
+}
+
+async function readRows(
+  request: CheckRequest,
+): Promise<Map<string, { state: string; tx: string | null }>> {
+  const rows = await query<{ tx_id: string; state: string; tx: string | null }>(
+    request,
+    (schema) =>
+      `SELECT tx_id, state, '0x' || encode(finalized_tx, 'hex') AS tx FROM ${schema}.submission`,
+  );
+  return new Map(rows.map(({ tx_id, state, tx }) => [tx_id, { state, tx }]));
+}
+
+async function query<Row extends object>(
+  { postgresUrl, schema }: CheckRequest,
+  sql: (schema: string) => string,
+): Promise<Row[]> {
+  const client = new Client({ connectionString: postgresUrl });
+  await client.connect();
+  try {
+    return (await client.query<Row>(sql(`"${schema}"`))).rows;
+  } catch (error) {
+    // No submitter has come so far as to make the table: everything is stuck.
+    if (Reflect.get(Object(error), "code") === "42P01") return [];
+    throw error;
+  } finally {
+    await client.end();
+  }
+}
+
+async function readStatuses({ etcdUrl, clusterId }: CheckRequest): Promise<Map<string, string>> {
+  const prefix = Buffer.from(`/quorate/${clusterId}/transaction_status/`, "utf8");
+  const end = Buffer.from(prefix);
+  end[end.length - 1] = (end.at(-1) ?? 0) + 1;
+  const answer = await post(`${etcdUrl}/v3/kv/range`, {
+    key: prefix.toString("base64"),
+    range_end: end.toString("base64"),
+  });
+  const kvs: unknown = Reflect.get(Object(answer), "kvs") ?? [];
+  if (!Array.isArray(kvs)) throw new Error("etcd answered no keys");
+  const text = (kv: unknown, name: string): string =>
+    Buffer.from(String(Reflect.get(Object(kv), name) ?? ""), "base64").toString("utf8");
+  return new Map(
+    kvs.map((kv: unknown) => [text(kv, "key").slice(prefix.length), text(kv, "value")]),
+  );
+}
+
+async function post(url: string, body: object): Promise<unknown> {
+  const response = await fetch(url, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  return await response.json();
+}
