@@ -1,5 +1,6 @@
 import { Command, CommanderError } from "commander";
 import { addAppCommands, appInvocation, runAttached } from "./commands/app.ts";
+import { addBackupCommands } from "./commands/backup.ts";
 import { addBanCommands } from "./commands/bans.ts";
 import { addClusterCommands } from "./commands/cluster.ts";
 import { addDemoCommand } from "./commands/demo.ts";
@@ -50,6 +51,7 @@ Data goes to stdout, everything else to stderr. Exit code 0: done, 1: failed, 2:
   addBanCommands(program, context);
   addClusterCommands(program, context);
   addTrusteeCommands(program, context);
+  addBackupCommands(program, context);
   addSubmissionsCommands(program, context);
   addAppCommands(program, context);
   return program;
