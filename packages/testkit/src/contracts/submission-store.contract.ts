@@ -91,6 +91,7 @@ export function submissionStoreContract(
           return sign(nonce, items);
         };
         expect(await assign(old, [queued], { sign: counting })).toEqual({ kind: "fenced" });
+        expect(await steps.reserve(old, [queued])).toEqual({ kind: "fenced" });
         expect(signed).toBe(0);
         expect(await store.addAttempt(old, 0n, attempt("BUMP", "late"))).toBe("fenced");
         expect(await store.markIncluded(old, 0n, inclusion(firstHash(slot), 1n))).toBe("fenced");
