@@ -265,6 +265,16 @@ describe("a remote signer", () => {
   });
 });
 
+test.each(["", `Bearer ${TOKEN}\nX-Other: 1`, `Bearer ${TOKEN}\u{1f511}`])(
+  "an authorization that can't be a header is refused without showing it",
+  async (authorization) => {
+    const server = await signing();
+    const make = () => signerAt(server, { authorization });
+    expect(make).toThrow(/one line of printable ASCII/);
+    expect(make).not.toThrow(/t0ken/);
+  },
+);
+
 describe("the check at start", () => {
   test("passes when the address is served", async () => {
     await signerAt(await signing()).check();

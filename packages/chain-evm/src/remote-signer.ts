@@ -20,6 +20,7 @@ import {
 import { DeadlineError } from "./abort.ts";
 import { addressHex, parseHex } from "./hex.ts";
 import { createRpcEndpoint, isRecord, RpcFailure } from "./json-rpc.ts";
+import { KeyError } from "./key-error.ts";
 import { isMethodMissing } from "./rpc-errors.ts";
 import { quantity } from "./rpc-shapes.ts";
 
@@ -54,11 +55,19 @@ const S_MAX = 0x7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0
  * Signs through `eth_signTransaction` of another process. Trusts it with the key and nothing else:
  * what comes back is decoded, and every field and the recovered sender must be what was asked for.
  * Never retries. Deterministic only if the signer is (RFC 6979).
+ * @throws TypeError when the URL is none; KeyError KEY_INVALID when the authorization can't be a header. Neither shows it.
  */
 export function createRemoteSigner(
   options: RemoteSignerOptions,
   dependencies: { readonly clock: Clock; readonly logger: Logger },
 ): RemoteSigner {
+  // Else fetch refuses it, and quotes it.
+  if (options.authorization !== undefined && !/^[\x20-\x7e]+$/.test(options.authorization)) {
+    throw new KeyError(
+      "KEY_INVALID",
+      "the authorization header must be one line of printable ASCII (it is not shown)",
+    );
+  }
   const { call, label } = createRpcEndpoint(
     {
       url: options.url,

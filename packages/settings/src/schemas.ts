@@ -145,11 +145,34 @@ export const nodeSchema = z.strictObject({
   shutdownMs: ms(300_000).default(25_000),
 });
 
-/** Everything the submitter is told. */
-export const submitterSchema = z.strictObject({
+/** Where the submitter's EVM key is. Paths are beside the configuration file unless absolute; their files must be closed to others. */
+export const signerSchema = z.discriminatedUnion("kind", [
+  /** In `keyFile`, in hex. */
+  z.strictObject({ kind: z.literal("keyFile") }),
+  /** In an encrypted JSON keystore (version 3), with its password in a file of its own. */
+  z.strictObject({
+    kind: z.literal("keystore"),
+    file: z.string().min(1),
+    passwordFile: z.string().min(1),
+  }),
+  /** In another process, asked by eth_signTransaction (Web3Signer). */
+  z.strictObject({
+    kind: z.literal("remote"),
+    url: url(["http:", "https:"]),
+    /** The account that it signs for. */
+    address: evmAddressSchema,
+    /** One signature, in ms. */
+    timeoutMs: z.number().int().min(100).max(120_000).default(10_000),
+    /** File with the whole authorization header. */
+    authorizationFile: z.string().min(1).optional(),
+  }),
+]);
+
+const submitterShape = z.strictObject({
   clusterId: clusterIdSchema,
-  /** File with the EVM private key in hex; beside the configuration file unless absolute. */
-  keyFile: z.string().min(1),
+  signer: signerSchema.default({ kind: "keyFile" }),
+  /** File with the EVM private key in hex; beside the configuration file unless absolute. With `signer.kind` "keyFile" only. */
+  keyFile: z.string().min(1).optional(),
   etcd: etcdSchema,
   postgres: postgresSchema,
   chain: chainSchema,
@@ -187,6 +210,23 @@ export const submitterSchema = z.strictObject({
   tracing: tracingSchema.prefault({}),
   shutdownMs: ms(300_000).default(25_000),
 });
+
+/** True as soon as it is known where the key is, whatever else is wrong: all problems are told at once. */
+const whenSignerIsKnown = ({ value }: { readonly value: unknown }): boolean =>
+  z.object({ signer: z.object({ kind: z.string() }) }).safeParse(value).success;
+
+/** Everything the submitter is told. */
+export const submitterSchema = submitterShape
+  .refine(({ signer, keyFile }) => signer.kind !== "keyFile" || keyFile !== undefined, {
+    path: ["keyFile"],
+    message: "is missing (also settable by QUORATE_KEY_FILE), or signer.kind is another one",
+    when: whenSignerIsKnown,
+  })
+  .refine(({ signer, keyFile }) => signer.kind === "keyFile" || keyFile === undefined, {
+    path: ["keyFile"],
+    message: 'is used with signer.kind "keyFile" only: leave it out',
+    when: whenSignerIsKnown,
+  });
 
 export type NodeSettings = z.output<typeof nodeSchema>;
 export type SubmitterSettings = z.output<typeof submitterSchema>;

@@ -78,6 +78,17 @@ export const NODE_SETTINGS: readonly Setting[] = [
 /** What the submitter can be told by environment or flag. */
 export const SUBMITTER_SETTINGS: readonly Setting[] = [
   ...COMMON,
+  { path: "signer.kind", kind: "text", help: "where the key is: keyFile, keystore or remote" },
+  { path: "signer.file", kind: "text", help: "encrypted keystore" },
+  { path: "signer.passwordFile", kind: "text", help: "file with the keystore's password" },
+  { path: "signer.url", kind: "text", help: "JSON-RPC of the remote signer" },
+  { path: "signer.address", kind: "text", help: "account that the remote signer signs for" },
+  { path: "signer.timeoutMs", kind: "number", help: "one remote signature, in ms" },
+  {
+    path: "signer.authorizationFile",
+    kind: "text",
+    help: "file with the remote signer's authorization header",
+  },
   { path: "postgres.url", kind: "text", flag: "postgres", help: "PostgreSQL connection URL" },
   { path: "postgres.schema", kind: "text", help: "schema to use" },
   { path: "chain.rpcUrls", kind: "list", flag: "rpc", help: "EVM endpoints, separated by commas" },

@@ -269,3 +269,86 @@ describe("the command line", () => {
     expect(printed).toContain(`can't be read: EISDIR (from ${directory})`);
   });
 });
+
+describe("where the submitter's key is", () => {
+  const SUBMITTER = {
+    clusterId: "demo",
+    etcd: GOOD.etcd,
+    postgres: { url: "postgres://localhost/quorate" },
+    chain: {
+      rpcUrls: ["http://127.0.0.1:8545"],
+      chainId: 1,
+      contractAddress: `0x${"c0".repeat(20)}`,
+    },
+  };
+  const ADDRESS = `0x${"aa".repeat(20)}`;
+  const submitter = (content: object, env: Record<string, string> = {}) =>
+    loadSettings({
+      schema: submitterSchema,
+      settings: SUBMITTER_SETTINGS,
+      file: fileOf(content),
+      env,
+      flags: {},
+      set: [],
+    });
+  const told = (content: object, env: Record<string, string> = {}): readonly string[] => {
+    const result = submitter(content, env);
+    return result.ok ? [] : result.error.map(({ path, message }) => `${path}: ${message}`);
+  };
+
+  test("is a key file unless told otherwise, so that older configurations stay valid", () => {
+    const result = submitter({ ...SUBMITTER, keyFile: "submitter.key" });
+    expect(result).toMatchObject({
+      ok: true,
+      value: { signer: { kind: "keyFile" }, keyFile: "submitter.key" },
+    });
+    expect(told(SUBMITTER)).toEqual([
+      expect.stringMatching(/^keyFile: is missing \(also settable by QUORATE_KEY_FILE\)/),
+    ]);
+    expect(told(SUBMITTER, { QUORATE_KEY_FILE: "k" })).toEqual([]);
+  });
+
+  test("may be a keystore or another process, given by variables too", () => {
+    const keystore = { kind: "keystore", file: "ks.json", passwordFile: "ks.password" };
+    expect(submitter({ ...SUBMITTER, signer: keystore })).toMatchObject({
+      value: { signer: keystore },
+    });
+    const env = {
+      QUORATE_SIGNER_KIND: "remote",
+      QUORATE_SIGNER_URL: "https://signer:9000",
+      QUORATE_SIGNER_ADDRESS: ADDRESS,
+      QUORATE_SIGNER_AUTHORIZATION_FILE: "token",
+    };
+    expect(submitter(SUBMITTER, env)).toMatchObject({
+      value: {
+        signer: {
+          kind: "remote",
+          url: "https://signer:9000",
+          address: ADDRESS,
+          timeoutMs: 10_000,
+          authorizationFile: "token",
+        },
+      },
+    });
+  });
+
+  test("is told in full: what a kind needs, and no key file beside another kind", () => {
+    expect(told({ ...SUBMITTER, keyFile: "k", signer: { kind: "keystore", file: "ks" } })).toEqual([
+      expect.stringMatching(/^signer\.passwordFile: is missing \(also settable by /),
+      'keyFile: is used with signer.kind "keyFile" only: leave it out',
+    ]);
+    expect(
+      told({ ...SUBMITTER, signer: { kind: "remote", url: "ws://x", address: "0x1" } }),
+    ).toEqual([
+      expect.stringMatching(/^signer\.url: must be a URL/),
+      expect.stringMatching(/^signer\.address: /),
+    ]);
+    expect(told({ ...SUBMITTER, signer: { kind: "usb" } })).toEqual([
+      expect.stringMatching(/^signer\.kind: /),
+    ]);
+    // All that is wrong at once, this included.
+    expect(
+      told({ ...SUBMITTER, clusterId: "", colour: "red" }).map((p) => p.split(":")[0]),
+    ).toEqual(["clusterId", "colour", "keyFile"]);
+  });
+});

@@ -1,11 +1,11 @@
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
-import { createEvmChain, createLocalSigner, loadKeyFile } from "@quorate/chain-evm";
+import { createEvmChain } from "@quorate/chain-evm";
 import { LIMITS } from "@quorate/core";
 import { createEd25519 } from "@quorate/crypto-sodium";
 import { type SubmitterPorts, SubmitterService, withFaultPoints } from "@quorate/engine";
 import { type AbortOptions, type Lifecycle, noFault, StoreError } from "@quorate/ports";
-import { faultPointFrom, pathBeside, type SubmitterSettings } from "@quorate/settings";
+import { faultPointFrom, type SubmitterSettings } from "@quorate/settings";
 import { createEtcdTallyStore } from "@quorate/store-etcd";
 import {
   createAuditLog,
@@ -24,6 +24,7 @@ import {
   systemClock,
 } from "@quorate/telemetry";
 import { addSubmitterRoutes } from "./api.ts";
+import { openSigner } from "./signer.ts";
 
 export interface SubmitterApp extends Lifecycle {
   readonly logger: FlushableLogger;
@@ -55,9 +56,7 @@ export async function composeSubmitter(
     logger,
     ...(settings.tracing.otlpUrl === undefined ? {} : { otlpUrl: settings.tracing.otlpUrl }),
   });
-  const signer = createLocalSigner({
-    privateKey: await loadKeyFile(pathBeside(file, settings.keyFile)),
-  });
+  const { signer, check: checkSigner } = await openSigner(settings, file, { clock, logger });
   const store = createEtcdTallyStore({ ...settings.etcd, clusterId }, { clock, logger, metrics });
   const schema = settings.postgres.schema ?? schemaOf(clusterId);
   const pool = createPool({
@@ -137,6 +136,7 @@ export async function composeSubmitter(
     fatal: fatal.promise,
     start: async (options?: AbortOptions) => {
       await tracing.start();
+      await checkSigner(options);
       await migrate({ url: settings.postgres.url, schema, logger, ...options }).catch(
         (error: unknown) => {
           throw namingPostgres(error, settings.postgres.url);

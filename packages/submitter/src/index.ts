@@ -1,2 +1,3 @@
 export { composeSubmitter, type SubmitterApp } from "./compose.ts";
+export { openSigner, type SubmitterSigner } from "./signer.ts";
 export { VERSION } from "./version.ts";

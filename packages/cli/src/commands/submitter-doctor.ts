@@ -1,15 +1,15 @@
-import { createEvmChain, createLocalSigner, loadKeyFile } from "@quorate/chain-evm";
+import { createEvmChain } from "@quorate/chain-evm";
 import type { Logger } from "@quorate/ports";
 import {
   describeProblems,
   loadSettings,
-  pathBeside,
   SUBMITTER_SETTINGS,
   type SubmitterSettings,
   submitterSchema,
 } from "@quorate/settings";
 import { createEtcdTallyStore } from "@quorate/store-etcd";
 import { createPool, createSubmissionStore, schemaOf, schemaState } from "@quorate/store-postgres";
+import { openSigner } from "@quorate/submitter";
 import { systemClock } from "@quorate/telemetry";
 import { EXIT, usageError } from "../failure.ts";
 import { table } from "../render/table.ts";
@@ -95,8 +95,9 @@ async function withWorld<T>(
       finality: chainSettings.finality,
       batchMax: settings.sender.batchMax,
       address: async () => {
-        const privateKey = await loadKeyFile(pathBeside(file, settings.keyFile));
-        return createLocalSigner({ privateKey }).address;
+        const { signer, check } = await openSigner(settings, file, dependencies);
+        await check();
+        return signer.address;
       },
       etcd: {
         readConfig: async (options) => {
