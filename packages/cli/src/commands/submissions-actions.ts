@@ -10,7 +10,7 @@ import {
   SubmitterApiError,
   type SubmitterClient,
 } from "./submissions-client.ts";
-import { differencesOf } from "./submitter-differences.ts";
+import { differencesOf, type SenderFacts } from "./submitter-differences.ts";
 
 interface SubmitterOptions {
   readonly submitter?: string;
@@ -121,7 +121,8 @@ export async function unfreezeAction(
     throw new CliError(
       "it stays frozen; look into what differs, and repeat with --accept-differences to resume all the same",
     );
-  if (differences.length === 0) terminal.note("nothing differs between the database and the chain");
+  if (differences.length === 0)
+    terminal.note("beyond that, nothing differs between the database and the chain");
   const sender = await refusedAs("it stays frozen", () => client.thaw(request));
   if (options.json === true)
     terminal.data(jsonDocument({ outcome: "thawed", differences, sender }));
@@ -133,7 +134,14 @@ export async function unfreezeAction(
   return sender.frozen === null ? EXIT.ok : EXIT.failed;
 }
 
-function factsOf({ nextNonce, importedThroughBlock, gaps, counts, chain }: SenderView) {
+function factsOf({
+  nextNonce,
+  importedThroughBlock,
+  gaps,
+  counts,
+  chain,
+  frozen,
+}: SenderView): SenderFacts {
   const number = (text: string | null): bigint | null => (text === null ? null : BigInt(text));
   return {
     nextNonce: number(nextNonce),
@@ -143,6 +151,7 @@ function factsOf({ nextNonce, importedThroughBlock, gaps, counts, chain }: Sende
     finalizedBlock: number(chain.finalizedBlock),
     gaps: gaps.map(BigInt),
     quarantined: counts.QUARANTINED,
+    frozenReason: frozen?.reason ?? null,
   };
 }
 

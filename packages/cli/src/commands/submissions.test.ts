@@ -72,7 +72,7 @@ const SENDER: SenderView = {
   leaderEpoch: "2",
   nextNonce: "5",
   importedThroughBlock: "70",
-  frozen: { reason: "restored from the backup of yesterday", since: "2026-01-15T12:00:00.000Z" },
+  frozen: { reason: "the chain holds 3 results more", since: "2026-01-15T12:00:00.000Z" },
   liveNonces: ["4"],
   gaps: [],
   counts: { QUEUED: 1, ASSIGNED: 1, INCLUDED: 0, FINALIZED: 9, ABORTED: 0, QUARANTINED: 0 },
@@ -213,14 +213,19 @@ describe("submissions unfreeze", () => {
     answers.set("POST /v1/sender/thaw", [200, thawed]);
     const { code, stdout, stderr } = await submissions(...unfreeze);
     expect(code).toBe(0);
-    expect(stderr).toContain("restored from the backup of yesterday");
-    expect(stderr).toContain("nothing differs");
+    expect(stderr).toContain("the chain holds 3 results more");
+    expect(stderr).toContain("beyond that, nothing differs");
     expect(stdout).toMatch(/^frozen +no$/m);
     expect(asked.map(({ line }) => line)).toEqual(["GET /v1/sender", "POST /v1/sender/thaw"]);
   });
 
   it.each([
     ["unknown transactions", { chain: { ...SENDER.chain, pendingNonce: "7" } }, "2 transactions"],
+    [
+      "a restore that no leader has looked into",
+      { frozen: { ...SENDER.frozen, reason: "restored from the backup of yesterday" } },
+      "not held against the chain yet",
+    ],
     ["gaps", { gaps: ["4"] }, "nonces 4"],
     ["events never compared", { importedThroughBlock: null }, "never held against"],
     ["quarantined ones", { counts: { ...SENDER.counts, QUARANTINED: 3 } }, "3 submissions"],
@@ -253,7 +258,7 @@ describe("submissions freeze", () => {
     answers.set("POST /v1/sender/freeze", [200, SENDER]);
     const { code, stdout } = await submissions("freeze", "--reason", "the key may be known");
     expect(code).toBe(0);
-    expect(stdout).toMatch(/^frozen +since 2026-01-15T12:00:00\.000Z: restored/m);
+    expect(stdout).toMatch(/^frozen +since 2026-01-15T12:00:00\.000Z: the chain/m);
     expect(stdout).toMatch(/^next nonce +5$/m);
   });
 });

@@ -1,3 +1,5 @@
+import { mayThawItself } from "@quorate/core";
+
 /** What the database and the chain say of one account. Null: nobody could be asked. */
 export interface SenderFacts {
   readonly nextNonce: bigint | null;
@@ -8,12 +10,18 @@ export interface SenderFacts {
   readonly finalizedBlock: bigint | null;
   readonly gaps: readonly bigint[];
   readonly quarantined: number;
+  /** Why the sender is frozen; null when it is not. */
+  readonly frozenReason: string | null;
 }
 
 /** Why the database's history may not be the chain's, in sentences for whoever is about to let it go on. None: nothing differs. */
 export function differencesOf(facts: SenderFacts): readonly string[] {
   const { nextNonce, latestNonce, pendingNonce, importedThroughBlock, finalizedBlock } = facts;
   const found: string[] = [];
+  if (facts.frozenReason !== null && mayThawItself(facts.frozenReason))
+    found.push(
+      "its history is not held against the chain yet; a leading submitter does that and resumes by itself when nothing differs",
+    );
   if (latestNonce === null || finalizedBlock === null)
     found.push("the chain could not be asked, so nothing is known of what it holds");
   if (nextNonce !== null && pendingNonce !== null && pendingNonce > nextNonce)

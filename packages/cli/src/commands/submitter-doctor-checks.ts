@@ -262,6 +262,7 @@ function checkNonces(facts: {
     finalizedBlock: 0n,
     importedThroughBlock: 0n,
     quarantined: 0,
+    frozenReason: null,
   });
   if (difference !== undefined)
     return check(
