@@ -10,6 +10,7 @@ export { KeyError } from "./key-error.ts";
 export { loadKeyFile, readSecretFile } from "./key-file.ts";
 export { decryptKeystore, encryptKeystore, loadKeystore } from "./keystore.ts";
 export { createLocalSigner } from "./local-signer.ts";
+export { type OpenedSigner, openSigner, type SignerSource } from "./open-signer.ts";
 export { type ReadRecordedEventsOptions, readRecordedEvents } from "./read-events.ts";
 export { RECORD_DOMAIN, recordKeyOf } from "./record-key.ts";
 export {

@@ -17,3 +17,4 @@ export {
   submitterSchema,
 } from "./schemas.ts";
 export { NODE_SETTINGS, SUBMITTER_SETTINGS } from "./setting-lists.ts";
+export { signerSourceOf } from "./signer-source.ts";

@@ -1,15 +1,15 @@
-import { createEvmChain } from "@quorate/chain-evm";
+import { createEvmChain, openSigner } from "@quorate/chain-evm";
 import type { Logger } from "@quorate/ports";
 import {
   describeProblems,
   loadSettings,
   SUBMITTER_SETTINGS,
   type SubmitterSettings,
+  signerSourceOf,
   submitterSchema,
 } from "@quorate/settings";
 import { createEtcdTallyStore } from "@quorate/store-etcd";
 import { createPool, createSubmissionStore, schemaOf, schemaState } from "@quorate/store-postgres";
-import { openSigner } from "@quorate/submitter";
 import { systemClock } from "@quorate/telemetry";
 import { EXIT, usageError } from "../failure.ts";
 import { table } from "../render/table.ts";
@@ -95,7 +95,7 @@ async function withWorld<T>(
       finality: chainSettings.finality,
       batchMax: settings.sender.batchMax,
       address: async () => {
-        const { signer, check } = await openSigner(settings, file, dependencies);
+        const { signer, check } = await openSigner(signerSourceOf(settings, file), dependencies);
         await check();
         return signer.address;
       },
