@@ -19,6 +19,7 @@ export {
   GarbageCollector,
   type GcReport,
 } from "./garbage-collector.ts";
+export { HistoryCheck, type HistoryReport } from "./history-check.ts";
 export type { Observer } from "./membership.ts";
 export { Projector, type ProjectorDependencies } from "./projector.ts";
 export {

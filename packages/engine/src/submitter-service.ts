@@ -49,6 +49,8 @@ export interface SubmitterDependencies {
   readonly metrics: MetricsFactory;
   /** Leadership or the place in the change stream is lost: the process must end, a new one starts clean. */
   readonly onFatal: (error: unknown) => void;
+  /** Takes away what the retention rules let go; runs in every process and works in one. */
+  readonly collector?: { run(options: { readonly signal: AbortSignal }): Promise<void> };
   /** For fault tests; the projector passes through it. */
   readonly fault?: FaultPoint | undefined;
 }
@@ -121,6 +123,8 @@ export class SubmitterService {
     );
     this.#run("submitter", this.#campaign(open));
     this.#run("projector", this.#projectWhileLeading());
+    const { collector } = this.#deps;
+    if (collector !== undefined) this.#run("collector", collector.run(this.#stopSignal()));
     logger.info("submitter started", { address: signer.address, chainId: chain.chainId });
   }
 

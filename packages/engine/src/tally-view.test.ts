@@ -2,13 +2,15 @@ import {
   DEFAULT_PROTOCOL_CONFIG,
   decide,
   decideClaim,
+  decideConfirm,
   type EvidenceGrade,
+  isArchived,
   type NodeId,
   type PeerId,
   type TxSnapshot,
   type TxWrites,
 } from "@quorate/core";
-import type { ChangeSet, CommitOutcome, VersionedSnapshot } from "@quorate/ports";
+import type { ChangeSet, CommitOutcome, PurgeLevel, VersionedSnapshot } from "@quorate/ports";
 import {
   MemoryTallyStore,
   nodeAt,
@@ -69,7 +71,8 @@ class Tally {
   }
 
   /** What the rules make of one step on a snapshot; null when nothing. */
-  async decide(base: TxSnapshot, step: Step): Promise<TxWrites | null> {
+  async decide(base: TxSnapshot, step: Decided): Promise<TxWrites | null> {
+    if (step.kind === "confirm") return decideConfirm(base, { txHash: "0x11", blockNumber: "5" });
     if (step.kind === "claim") {
       const claim = decideClaim(base, cluster.set, cluster.verify);
       return claim.kind === "claim" ? claim.writes : null;
@@ -89,18 +92,27 @@ class Tally {
   }
 
   async do(step: Step): Promise<void> {
+    if (step.kind === "purge") {
+      const txId = txIdOf(step.id);
+      const throughRevision = this.shared.revision;
+      await this.store.purge([{ txId, level: step.level, throughRevision }]);
+      const after = await this.store.read(txId);
+      this.states.set(`${txId}/${after.version}`, after.snapshot);
+      return;
+    }
     const base = await this.read(step.id);
     const writes = await this.decide(base.snapshot, step);
     if (writes !== null) await this.commit(base.version, writes);
   }
 }
 
-type Step =
+type Decided =
   | { readonly kind: "vote"; readonly id: string; readonly node: number; readonly value: number }
-  | { readonly kind: "deadline" | "claim"; readonly id: string };
+  | { readonly kind: "deadline" | "claim" | "confirm"; readonly id: string };
+type Step = Decided | { readonly kind: "purge"; readonly id: string; readonly level: PurgeLevel };
 
 const id = fc.constantFrom(...IDS);
-const steps: fc.Arbitrary<Step> = fc.oneof(
+const decided: fc.Arbitrary<Decided> = fc.oneof(
   {
     weight: 10,
     arbitrary: fc.record({
@@ -112,6 +124,18 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
   },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("deadline" as const), id }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("claim" as const), id }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant("confirm" as const), id }) },
+);
+const steps: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 15, arbitrary: decided },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      kind: fc.constant("purge" as const),
+      id,
+      level: fc.constantFrom("votes" as const, "all" as const),
+    }),
+  },
 );
 
 /** Snapshots in a form that compares by content; verified and decoded votes are the same vote. */
@@ -138,7 +162,11 @@ describe("folding", () => {
           const seen = view.snapshot(txIdOf(one));
           expect(seen).not.toBeNull();
           expect(seen?.version).toBe(stored.version);
-          expect(plain(seen?.snapshot ?? stored.snapshot)).toEqual(plain(stored.snapshot));
+          // Of what is purged to the last the store keeps violations, which concern no decision any more.
+          const violations = isArchived(stored.snapshot) ? new Map() : stored.snapshot.violations;
+          const snapshot = seen?.snapshot ?? stored.snapshot;
+          if (stored.version > 0n) expect(plain(snapshot)).toEqual(plain(stored.snapshot));
+          else expect(plain(snapshot)).toEqual(plain({ ...stored.snapshot, violations }));
         }
         expect(view.bans).toEqual(await tally.bans());
         expect(view.revision).toBe(await tally.store.revision());
@@ -149,7 +177,7 @@ describe("folding", () => {
 
   const actions = fc.oneof(
     { weight: 6, arbitrary: steps.map((step) => ({ kind: "others", step }) as const) },
-    { weight: 4, arbitrary: steps.map((step) => ({ kind: "own", step }) as const) },
+    { weight: 4, arbitrary: decided.map((step) => ({ kind: "own", step }) as const) },
     { weight: 4, arbitrary: fc.constant({ kind: "stream" } as const) },
     { weight: 2, arbitrary: id.map((one) => ({ kind: "distrust", one }) as const) },
     { weight: 2, arbitrary: id.map((one) => ({ kind: "slow read", one }) as const) },
@@ -212,7 +240,7 @@ describe("folding", () => {
 });
 
 /** A node's own step: decided on what the view offers, read from the store when it offers nothing. */
-async function decideOnView(tally: Tally, view: TallyView, step: Step): Promise<void> {
+async function decideOnView(tally: Tally, view: TallyView, step: Decided): Promise<void> {
   const seen = view.snapshot(txIdOf(step.id));
   const base = seen ?? (await tally.read(step.id));
   if (seen === null) view.adopt(base);

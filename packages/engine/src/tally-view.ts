@@ -24,6 +24,8 @@ interface Entry {
   readonly violations: Map<NodeId, Set<ViolationType>>;
   decision: FinalDecision | null;
   version: bigint;
+  /** Everything up to this revision is in it. */
+  asOf: bigint;
   /** False when the view joined in the middle: then it must not be decided upon. */
   complete: boolean;
 }
@@ -131,7 +133,7 @@ export class TallyView {
     const { txId } = fresh.snapshot;
     const entry = this.#entries.get(txId);
     // A read that was overtaken by the stream would hide what the stream has brought since.
-    if (entry !== undefined && entry.version > fresh.version) return;
+    if (entry !== undefined && entry.asOf > fresh.revision) return;
     // Of an archived one there is nothing but its decision, and that must be known: it would look like a new one.
     if (fresh.version === 0n && entry === undefined && !isArchived(fresh.snapshot)) return;
     this.#put(txId, {
@@ -141,6 +143,7 @@ export class TallyView {
       violations: new Map([...fresh.snapshot.violations].map(([n, t]) => [n, new Set(t)])),
       decision: fresh.snapshot.decision,
       version: fresh.version,
+      asOf: fresh.revision,
       complete: true,
     });
   }
@@ -205,15 +208,25 @@ export class TallyView {
   /** @returns false when the entry already holds this revision. */
   #openOrAdvance(change: Extract<Change, { kind: "status" }>, revision: bigint): boolean {
     const entry = this.#entries.get(change.txId);
+    if (entry !== undefined && entry.complete && entry.asOf >= revision) return false;
     if (change.status === null) {
-      this.#entries.delete(change.txId);
+      // Purged. Kept as what it is now, so that no read that is on its way brings back what it was.
+      if (entry === undefined) return false;
+      const { decision } = entry;
+      const complete = decision !== null;
+      this.#put(change.txId, { ...newEntry(), decision, complete, asOf: revision });
       return false;
     }
-    if (entry !== undefined && entry.complete && entry.version >= revision) return false;
     if (change.created || entry === undefined)
-      this.#put(change.txId, { ...newEntry(), complete: change.created, version: revision });
+      this.#put(change.txId, {
+        ...newEntry(),
+        complete: change.created,
+        version: revision,
+        asOf: revision,
+      });
     else {
       entry.version = revision;
+      entry.asOf = revision;
       // Moved to the end: eviction takes what has been quiet longest.
       this.#entries.delete(change.txId);
       this.#entries.set(change.txId, entry);
@@ -244,7 +257,7 @@ export class TallyView {
     let looked = 0;
     for (const [id, e] of this.#entries) {
       oldest ??= id;
-      if (isSettled(e.status) || e.decision !== null) {
+      if (isSettled(e.status) || e.status === null) {
         oldest = id;
         break;
       }
@@ -278,6 +291,7 @@ function newEntry(): Entry {
     violations: new Map(),
     decision: null,
     version: 0n,
+    asOf: 0n,
     complete: true,
   };
 }

@@ -1,5 +1,7 @@
 import {
+  checkRetention,
   DEFAULT_PROTOCOL_CONFIG,
+  DEFAULT_RETENTION,
   LIMITS,
   type ParseError,
   parseClusterId,
@@ -39,6 +41,8 @@ export const etcdSchema = z.strictObject({
   /** One request, in ms. */
   requestTimeoutMs: ms(60_000).default(5_000),
   dialTimeoutMs: ms(60_000).default(5_000),
+  /** The members' `--quota-backend-bytes`, which etcd tells nobody: above a share of it the submitter purges early. */
+  quotaBytes: z.number().int().min(1_048_576).optional(),
 });
 
 export const apiSchema = z.strictObject({
@@ -168,6 +172,34 @@ export const signerSchema = z.discriminatedUnion("kind", [
   }),
 ]);
 
+const DAY_MS = 86_400_000;
+const ageMs = (fallback: number) =>
+  z
+    .number()
+    .int()
+    .min(1)
+    .max(36_500 * DAY_MS)
+    .default(fallback);
+
+/** How long what is kept; see `RetentionOptions`. */
+export const retentionSchema = z.strictObject({
+  intervalMs: ageMs(DEFAULT_RETENTION.intervalMs),
+  votesMs: ageMs(DEFAULT_RETENTION.votesMs),
+  recordsMs: ageMs(DEFAULT_RETENTION.recordsMs),
+  submissionsMs: ageMs(DEFAULT_RETENTION.submissionsMs),
+  voteHistoryMs: ageMs(DEFAULT_RETENTION.voteHistoryMs),
+  voteHistory: z.enum(["delete", "archive"]).default(DEFAULT_RETENTION.voteHistory),
+  earlyAfterMs: ageMs(DEFAULT_RETENTION.earlyAfterMs),
+  highMark: z.number().default(DEFAULT_RETENTION.highMark),
+  lowMark: z.number().default(DEFAULT_RETENTION.lowMark),
+  compactionMarginRevisions: z
+    .number()
+    .int()
+    .min(0)
+    .max(10_000_000)
+    .default(DEFAULT_RETENTION.compactionMarginRevisions),
+});
+
 const submitterShape = z.strictObject({
   clusterId: clusterIdSchema,
   signer: signerSchema.default({ kind: "keyFile" }),
@@ -205,6 +237,7 @@ const submitterShape = z.strictObject({
       requeuesMax: z.number().int().min(0).max(1_000).default(5),
     })
     .prefault({}),
+  retention: retentionSchema.prefault({}),
   leaseTtlSeconds: z.number().int().min(2).max(3_600).default(10),
   log: logSchema.prefault({}),
   tracing: tracingSchema.prefault({}),
@@ -226,6 +259,12 @@ export const submitterSchema = submitterShape
     path: ["keyFile"],
     message: 'is used with signer.kind "keyFile" only: leave it out',
     when: whenSignerIsKnown,
+  })
+  .superRefine(({ retention, protocol }, context) => {
+    const checked = checkRetention(retention, protocol.deadlineMs);
+    if (checked.ok) return;
+    const { option, message } = checked.error;
+    context.addIssue({ code: "custom", path: ["retention", option], message });
   });
 
 export type NodeSettings = z.output<typeof nodeSchema>;

@@ -119,5 +119,28 @@ export const SUBMITTER_SETTINGS: readonly Setting[] = [
     kind: "number",
     help: "the block of the contract's deployment",
   },
+  { path: "etcd.quotaBytes", kind: "number", help: "etcd's --quota-backend-bytes, in bytes" },
+  { path: "retention.intervalMs", kind: "number", help: "how often old data is collected, in ms" },
+  {
+    path: "retention.votesMs",
+    kind: "number",
+    help: "life of votes in etcd after the end of their transaction, in ms",
+  },
+  {
+    path: "retention.recordsMs",
+    kind: "number",
+    help: "life of a transaction's status in etcd after its end, in ms",
+  },
+  {
+    path: "retention.submissionsMs",
+    kind: "number",
+    help: "how long a confirmed submission stays among the active ones, in ms",
+  },
+  {
+    path: "retention.voteHistoryMs",
+    kind: "number",
+    help: "life of votes in PostgreSQL, in ms",
+  },
+  { path: "retention.voteHistory", kind: "text", help: "delete or archive older votes" },
   { path: "leaseTtlSeconds", kind: "number", help: "life of the leader's lease, in seconds" },
 ];

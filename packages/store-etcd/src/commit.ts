@@ -4,7 +4,7 @@ import type { ICompare, IResponseOp, ITxnResponse } from "etcd3";
 import { type PlannedCommit, planCommit, splitCommits } from "./commit-plan.ts";
 import type { CallOptions, EtcdHosts } from "./etcd-hosts.ts";
 import { readStreaksAt } from "./listing.ts";
-import { nested, txnOf, unchanged, unchangedSince } from "./ops.ts";
+import { nested, put, txnOf, unchanged, unchangedSince } from "./ops.ts";
 import {
   parseBans,
   parseSnapshot,
@@ -101,7 +101,13 @@ async function commitBatch(
     if (guard === null) return await allConflict(hosts, reading, batch, outcomes, options);
     compare.push(guard);
   }
-  const request = { compare, success: batch.map((commit) => nested(commit.request)) };
+  const request = {
+    compare,
+    success: batch.map((commit) => nested(commit.request)),
+    // etcd holds against its quota only what an outer Txn puts itself, in either branch: one of nested Txns alone is
+    // let in however full it is, until the disk is. The put is carried out only when the epoch has moved.
+    failure: [put(reading.keys.counted, "")],
+  };
   const response = await hosts.once(
     "commit",
     (client, call) => client.kv.txn(request, call),

@@ -69,7 +69,7 @@ export interface EtcdTallyStoreOptions {
   /** How long `start` looks for a member that answers, in ms. */
   readonly dialTimeoutMs: number;
   /** The members' `--quota-backend-bytes`, which etcd tells nobody; purging early goes by it. */
-  readonly quotaBytes?: number;
+  readonly quotaBytes?: number | undefined;
   readonly security?: EtcdSecurity;
 }
 

@@ -52,6 +52,8 @@ export interface Keys {
   readonly epochDocuments: string;
   presence(peerId: PeerId): string;
   readonly presences: string;
+  /** Makes etcd count a Txn against its quota; says nothing. */
+  readonly counted: string;
   silence(nodeId: NodeId): string;
   readonly silences: string;
   /** All candidates for one leadership. @param name any text; it is escaped. */
@@ -91,6 +93,7 @@ export function keysOf(clusterId: ClusterId): Keys {
     epochDocuments: `${root}config/epochs/`,
     presence: (peerId) => `${root}nodes/${peerId}`,
     presences: `${root}nodes/`,
+    counted: `${root}locks/counted`,
     silence: (nodeId) => `${root}silence/${nodeId}`,
     silences: `${root}silence/`,
     candidates,

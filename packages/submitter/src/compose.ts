@@ -3,13 +3,19 @@ import { hostname } from "node:os";
 import { createEvmChain } from "@quorate/chain-evm";
 import { LIMITS } from "@quorate/core";
 import { createEd25519 } from "@quorate/crypto-sodium";
-import { type SubmitterPorts, SubmitterService, withFaultPoints } from "@quorate/engine";
+import {
+  GarbageCollector,
+  type SubmitterPorts,
+  SubmitterService,
+  withFaultPoints,
+} from "@quorate/engine";
 import { type AbortOptions, type Lifecycle, noFault, StoreError } from "@quorate/ports";
 import { faultPointFrom, type SubmitterSettings } from "@quorate/settings";
 import { createEtcdTallyStore } from "@quorate/store-etcd";
 import {
   createAuditLog,
   createPool,
+  createRetentionStore,
   createSubmissionStore,
   migrate,
   schemaOf,
@@ -37,6 +43,8 @@ export interface ComposeOptions {
   readonly wrap?: (ports: SubmitterPorts) => SubmitterPorts;
 }
 
+/** How often etcd's size and alarms are looked at, in ms. */
+const STORAGE_WATCH_INTERVAL_MS = 15_000;
 const WEI_PER_MILLIGWEI = 1_000_000n;
 
 /** Puts a submitter together. Nothing is opened before `start`. @throws KeyError */
@@ -82,9 +90,29 @@ export async function composeSubmitter(
   const ports = wrap(fault === noFault ? real : withFaultPoints(real, fault));
   const fatal = Promise.withResolvers<unknown>();
   const { batchWindowMs, feeCapGwei, ...sender } = settings.sender;
+  const candidate = `${hostname()}/${process.pid}/${randomUUID()}`;
+  const audit = createAuditLog(pool);
+  const collector = new GarbageCollector(
+    {
+      retention: settings.retention,
+      candidate,
+      leaseTtlSeconds: settings.leaseTtlSeconds,
+      watchIntervalMs: STORAGE_WATCH_INTERVAL_MS,
+    },
+    {
+      store,
+      election: store,
+      retention: createRetentionStore(pool),
+      audit,
+      clock,
+      logger,
+      metrics,
+      fault,
+    },
+  );
   const service = new SubmitterService(
     {
-      candidate: `${hostname()}/${process.pid}/${randomUUID()}`,
+      candidate,
       leaseTtlSeconds: settings.leaseTtlSeconds,
       claims: { settleMs: settings.protocol.settleMs, ...settings.claims },
       sender: {
@@ -99,7 +127,8 @@ export async function composeSubmitter(
     {
       ...ports,
       election: store,
-      audit: createAuditLog(pool),
+      audit,
+      collector,
       ed25519: createEd25519(),
       clock,
       logger,
@@ -137,6 +166,8 @@ export async function composeSubmitter(
     start: async (options?: AbortOptions) => {
       await tracing.start();
       await checkSigner(options);
+      // First of all: on the wrong chain, or without the contract, no schema is touched.
+      await chain.start(options);
       await migrate({ url: settings.postgres.url, schema, logger, ...options }).catch(
         (error: unknown) => {
           throw namingPostgres(error, settings.postgres.url);
