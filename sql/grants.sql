@@ -20,6 +20,7 @@ GRANT DELETE ON submission, slot, attempt TO :"submitter";
 
 GRANT UPDATE ON projector_position TO :"projector";
 GRANT INSERT ON vote_history, byzantine_violations, ban_lifts, discard_receipts TO :"projector";
+GRANT INSERT ON history_restart, history_contradiction TO :"projector";
 GRANT INSERT, UPDATE ON banned_peers, transaction_history, node_reputation TO :"projector";
 -- A lifted ban leaves the list of who is out; ban_lifts keeps that it was.
 GRANT DELETE ON banned_peers TO :"projector";
