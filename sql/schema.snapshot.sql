@@ -205,6 +205,9 @@ COLUMN transaction_history.opened_at timestamp with time zone NOT NULL
 COLUMN transaction_history.record jsonb NOT NULL
 COLUMN transaction_history.revision bigint NOT NULL
 COLUMN transaction_history.decided_revision bigint
+COLUMN transaction_history.settled_at timestamp with time zone
+COLUMN transaction_history.votes_purged_at timestamp with time zone
+COLUMN transaction_history.purged_at timestamp with time zone
 COLUMN vote_history.tx_id text NOT NULL
 COLUMN vote_history.node_id text NOT NULL
 COLUMN vote_history.peer_id text NOT NULL
@@ -215,6 +218,17 @@ COLUMN vote_history.proof jsonb NOT NULL
 COLUMN vote_history.issued_at timestamp with time zone NOT NULL
 COLUMN vote_history.revision bigint NOT NULL
 COLUMN vote_history.received_at timestamp with time zone NOT NULL DEFAULT now()
+COLUMN vote_history_archive.tx_id text NOT NULL
+COLUMN vote_history_archive.node_id text NOT NULL
+COLUMN vote_history_archive.peer_id text NOT NULL
+COLUMN vote_history_archive.epoch bigint NOT NULL
+COLUMN vote_history_archive.value u64 NOT NULL
+COLUMN vote_history_archive.signature bytea NOT NULL
+COLUMN vote_history_archive.proof jsonb NOT NULL
+COLUMN vote_history_archive.issued_at timestamp with time zone NOT NULL
+COLUMN vote_history_archive.revision bigint NOT NULL
+COLUMN vote_history_archive.received_at timestamp with time zone NOT NULL
+COLUMN vote_history_archive.archived_at timestamp with time zone NOT NULL DEFAULT now()
 
 -- constraints
 CONSTRAINT attempt.attempt_chain_id_sender_nonce_fkey FOREIGN KEY (chain_id, sender, nonce) REFERENCES slot(chain_id, sender, nonce)
@@ -299,6 +313,7 @@ CONSTRAINT submission_archive.submission_tries_check CHECK ((tries >= 0))
 CONSTRAINT submission_former_slot.submission_former_slot_pkey PRIMARY KEY (tx_id, chain_id, sender, nonce)
 CONSTRAINT tombstone.tombstone_pkey PRIMARY KEY (tx_id)
 CONSTRAINT transaction_history.transaction_history_pkey PRIMARY KEY (tx_id)
+CONSTRAINT transaction_history.transaction_history_purged CHECK ((((votes_purged_at IS NULL) OR (settled_at IS NOT NULL)) AND ((purged_at IS NULL) OR (votes_purged_at IS NOT NULL))))
 CONSTRAINT vote_history.vote_history_pkey PRIMARY KEY (tx_id, node_id)
 
 -- indexes
@@ -330,6 +345,7 @@ CREATE INDEX slot_live ON quorate.slot USING btree (chain_id, sender, nonce) WHE
 CREATE UNIQUE INDEX slot_pkey ON quorate.slot USING btree (chain_id, sender, nonce)
 CREATE UNIQUE INDEX slot_history_pkey ON quorate.slot_history USING btree (id)
 CREATE INDEX slot_history_slot ON quorate.slot_history USING btree (chain_id, sender, nonce, id)
+CREATE INDEX submission_confirmed ON quorate.submission USING btree (confirmed_at, tx_id) WHERE (confirmed_at IS NOT NULL)
 CREATE UNIQUE INDEX submission_key_key ON quorate.submission USING btree (key)
 CREATE INDEX submission_of_slot ON quorate.submission USING btree (chain_id, sender, nonce) WHERE (nonce IS NOT NULL)
 CREATE UNIQUE INDEX submission_pkey ON quorate.submission USING btree (tx_id)
@@ -341,7 +357,9 @@ CREATE UNIQUE INDEX submission_archive_pkey ON quorate.submission_archive USING 
 CREATE UNIQUE INDEX submission_former_slot_pkey ON quorate.submission_former_slot USING btree (tx_id, chain_id, sender, nonce)
 CREATE UNIQUE INDEX tombstone_pkey ON quorate.tombstone USING btree (tx_id)
 CREATE UNIQUE INDEX transaction_history_pkey ON quorate.transaction_history USING btree (tx_id)
+CREATE INDEX transaction_history_records_due ON quorate.transaction_history USING btree (settled_at, tx_id) WHERE ((purged_at IS NULL) AND (settled_at IS NOT NULL))
 CREATE INDEX transaction_history_status ON quorate.transaction_history USING btree (status)
+CREATE INDEX transaction_history_votes_due ON quorate.transaction_history USING btree (settled_at, tx_id) WHERE ((votes_purged_at IS NULL) AND (settled_at IS NOT NULL))
 CREATE INDEX vote_history_peer_id ON quorate.vote_history USING btree (peer_id)
 CREATE UNIQUE INDEX vote_history_pkey ON quorate.vote_history USING btree (tx_id, node_id)
 CREATE INDEX vote_history_received_at ON quorate.vote_history USING btree (received_at)
@@ -381,7 +399,9 @@ CREATE TRIGGER append_only BEFORE DELETE OR UPDATE ON quorate.submission_former_
 CREATE TRIGGER no_truncate BEFORE TRUNCATE ON quorate.submission_former_slot FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE ON quorate.tombstone FOR EACH ROW EXECUTE FUNCTION refuse_change()
 CREATE TRIGGER no_truncate BEFORE TRUNCATE ON quorate.tombstone FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()
+CREATE TRIGGER settled BEFORE INSERT OR UPDATE ON quorate.transaction_history FOR EACH ROW WHEN (((new.settled_at IS NULL) AND (new.status = ANY (ARRAY['CONFIRMED'::text, 'ABORTED_BYZANTINE'::text])))) EXECUTE FUNCTION note_settled()
 CREATE TRIGGER write_once BEFORE UPDATE ON quorate.vote_history FOR EACH ROW EXECUTE FUNCTION refuse_change()
+CREATE TRIGGER write_once BEFORE UPDATE ON quorate.vote_history_archive FOR EACH ROW EXECUTE FUNCTION refuse_change()
 
 -- functions
 CREATE OR REPLACE FUNCTION quorate.guard_attempt()
@@ -535,6 +555,15 @@ AS $function$
           OLD.tx_id, OLD.nonce, slot_state USING ERRCODE = 'QU001';
       END IF;
     END IF;
+    RETURN NEW;
+  END
+  $function$
+CREATE OR REPLACE FUNCTION quorate.note_settled()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+  BEGIN
+    NEW.settled_at := now();
     RETURN NEW;
   END
   $function$
