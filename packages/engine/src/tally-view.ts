@@ -257,7 +257,8 @@ export class TallyView {
     let looked = 0;
     for (const [id, e] of this.#entries) {
       oldest ??= id;
-      if (isSettled(e.status) || e.status === null) {
+      // Without a status but decided it is what is left of a purged one; one that just opens has neither yet.
+      if (isSettled(e.status) || (e.status === null && e.decision !== null)) {
         oldest = id;
         break;
       }
