@@ -54,8 +54,9 @@ async function run(options: Options): Promise<number> {
     if (kept !== null) progress(`keys, data and logs are in ${directory}`);
     return report.ok ? 0 : 1;
   } catch (error) {
-    if (!stopped.signal.aborted) throw error;
-    return INTERRUPTED;
+    if (stopped.signal.aborted) return INTERRUPTED;
+    progress(`The run failed: ${error instanceof Error ? error.message : String(error)}`);
+    return 1;
   } finally {
     await stopAll();
     if (kept === null) await rm(directory, { recursive: true, force: true });

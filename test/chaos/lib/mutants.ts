@@ -60,7 +60,7 @@ export const MUTANTS: readonly Mutant[] = [
             ),
         },
       }),
-    aim: "chain.send.after=kill@2",
+    aim: "chain.send.after=kill@1",
     weather: ["reorg", "drop-one"],
   },
   {
@@ -128,15 +128,6 @@ export const MUTANTS: readonly Mutant[] = [
     weather: ["drop-all", "lag", "reorg"],
   },
 ];
-
-/** A signer that must not be asked inside a database transaction: the nonce is reserved and committed first. */
-export const REMOTE_SIGNER = "remote-signer";
-
-/** How a process's ports are wrapped. @throws Error naming the mutants there are. */
-export function wrapNamed(name: string): Mutant["wrap"] {
-  if (name !== REMOTE_SIGNER) return findMutant(name).wrap;
-  return (ports) => changing(ports, { signer: { kind: "remote" } });
-}
 
 /** @throws Error naming those there are. */
 export function findMutant(name: string): Mutant {

@@ -5,7 +5,7 @@ import { prng, type SeededRandom } from "@quorate/testkit";
 import { type CheckReport, check, faultsOf } from "../checker.ts";
 import type { Decided } from "./decisions.ts";
 import type { FaultMatrix } from "./fault-matrix.ts";
-import { type Mutant, REMOTE_SIGNER } from "./mutants.ts";
+import type { Mutant } from "./mutants.ts";
 import type { SendViolation } from "./send-witness.ts";
 import { type CrewCounts, SubmitterCrew } from "./submitter-crew.ts";
 import { WEATHER, Weather, type WeatherKind } from "./weather.ts";
@@ -52,8 +52,8 @@ const NOISE = 0.06;
 const ARRIVAL_MS = 400;
 const POLL_MS = 250;
 const BATCHES = [4, 12, 40] as const;
-const SPOILT_PROGRAM = join(import.meta.dirname, "..", "spoilt-process.ts");
-/** Every third seed signs as with a remote signer, whose nonce is reserved first. */
+const MUTANT_PROGRAM = join(import.meta.dirname, "..", "mutant-process.ts");
+/** Every third seed asks a signing service, for which nonces are reserved first. */
 const REMOTE_EVERY = 3;
 
 /** One seed from its trustees' first decision to the checker's word. */
@@ -62,24 +62,24 @@ export async function runSeed(chaos: ChaosServers, request: SeedRequest): Promis
   const startedMs = performance.now();
   const random = prng(seed);
   const clusterId = `seed-${seed}`;
-  const wrap = mutant?.name ?? (seed % REMOTE_EVERY === 0 ? REMOTE_SIGNER : null);
   const world = await makeSeedWorld(chaos, {
     clusterId,
     seed,
     directory: join(request.directory, clusterId),
     settings: settingsOf(random, mutant),
+    remoteSigner: mutant === null && seed % REMOTE_EVERY === 0,
   });
   const crew = new SubmitterCrew(
     {
       program:
-        wrap === null
+        mutant === null
           ? appCommand("@quorate/submitter")
-          : ["--conditions=@quorate/source", SPOILT_PROGRAM],
+          : ["--conditions=@quorate/source", MUTANT_PROGRAM],
       configFile: world.configFile,
       directory: world.directory,
       size: CREW,
       leaseTtlMs: LEASE_TTL_SECONDS * 1_000,
-      env: wrap === null ? {} : { CHAOS_WRAP: wrap },
+      env: mutant === null ? {} : { CHAOS_MUTANT: mutant.name },
       aim: mutant?.aim ?? null,
       leaderEpoch: () => world.leaderEpoch(),
       say,

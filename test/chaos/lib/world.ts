@@ -11,11 +11,13 @@ import { Pool } from "pg";
 import { privateKeyToAccount } from "viem/accounts";
 import { Trustees } from "./decisions.ts";
 import { type Hex, jsonRpc } from "./json-rpc.ts";
+import { startSigningService } from "./remote-signer.ts";
 import { RpcProxy } from "./rpc-proxy.ts";
 import { SendWitness } from "./send-witness.ts";
 import { CONFIRMATIONS } from "./weather.ts";
 
-export const LEASE_TTL_SECONDS = 2;
+/** Short, and yet longer than a busy machine keeps a process waiting. */
+export const LEASE_TTL_SECONDS = 3;
 const FUNDS = "0x3635c9adc5dea00000";
 /** Deeper than any reorg, which would otherwise take the contract with it. */
 const BLOCKS_AFTER_DEPLOYMENT = "0x10";
@@ -79,6 +81,8 @@ export async function makeSeedWorld(
     readonly seed: number;
     readonly directory: string;
     readonly settings: Readonly<Record<string, unknown>>;
+    /** Whether the key is held by a signing service, and not by a file. */
+    readonly remoteSigner: boolean;
   },
 ): Promise<SeedWorld> {
   const { servers, proxies, pool, witness } = chaos;
@@ -92,12 +96,24 @@ export async function makeSeedWorld(
   await trustees.begin();
   await mkdir(directory, { recursive: true });
   const configFile = join(directory, "submitter.json");
+  const service = request.remoteSigner
+    ? await startSigningService(senderKey, prng(seed + 15_485_863))
+    : null;
   await writeFile(join(directory, "submitter.key"), `${senderKey}\n`, { mode: 0o600 });
   await writeFile(
     configFile,
     JSON.stringify({
       clusterId,
-      keyFile: "submitter.key",
+      ...(service === null
+        ? { keyFile: "submitter.key" }
+        : {
+            signer: {
+              kind: "remote",
+              url: service.url,
+              address: senderAddress.toLowerCase(),
+              timeoutMs: 1_000,
+            },
+          }),
       etcd: { hosts: servers.etcd.endpoints, requestTimeoutMs: 2_000 },
       postgres: { url: servers.postgres.url, schema },
       chain: {
@@ -131,7 +147,10 @@ export async function makeSeedWorld(
         .catch(() => ({ rows: [] }));
       return BigInt(rows[0]?.epoch ?? 0);
     },
-    close: async () => await store.stop(),
+    close: async () => {
+      await service?.stop();
+      await store.stop();
+    },
   };
 }
 

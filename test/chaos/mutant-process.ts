@@ -1,14 +1,14 @@
 import { readCommandLine, runApp, SUBMITTER_SETTINGS, submitterSchema } from "@quorate/settings";
 import { composeSubmitter, VERSION } from "@quorate/submitter";
-import { wrapNamed } from "./lib/mutants.ts";
+import { findMutant } from "./lib/mutants.ts";
 
-/** The submitter's own program, with its ports wrapped as CHAOS_WRAP names: a mutant, which the harness must catch, or a signer that answers late. */
+/** The submitter's own program, wrong in the one way that CHAOS_MUTANT names: the harness must notice. */
 async function main(): Promise<number> {
-  const wrap = wrapNamed(process.env["CHAOS_WRAP"] ?? "");
+  const { wrap, wrong } = findMutant(process.env["CHAOS_MUTANT"] ?? "");
   const line = readCommandLine(
     {
-      name: "spoilt submitter",
-      description: "A submitter with wrapped ports, for the chaos harness.",
+      name: "mutant submitter",
+      description: `A submitter for tests that ${wrong}.`,
       version: VERSION,
       schema: submitterSchema,
       settings: SUBMITTER_SETTINGS,
@@ -18,7 +18,7 @@ async function main(): Promise<number> {
   );
   if (line.kind === "exit") return line.code;
   const app = await composeSubmitter(line.settings, line.file, VERSION, { wrap });
-  return await runApp("spoilt submitter", app, app.logger, line.settings.shutdownMs);
+  return await runApp("mutant submitter", app, app.logger, line.settings.shutdownMs);
 }
 
 process.exitCode = await main();
