@@ -99,6 +99,53 @@ test("scores, bans and decisions of a database from before 0004 are taken over",
   }
 });
 
+test("submissions, slots and frozen senders of a database from before 0005 are taken over", async () => {
+  const older = await mkdtemp(join(tmpdir(), "quorate-sql-"));
+  const pool = server.pool("before_0005");
+  try {
+    await cp(MIGRATIONS_DIRECTORY, older, { recursive: true });
+    for (const name of ALL.slice(4)) await rm(join(older, `${name}.sql`));
+    await run("before_0005", older);
+    const account = "decode(repeat('a1', 20), 'hex')";
+    await pool.query(`
+      INSERT INTO sender (chain_id, address, epoch, next_nonce, frozen) VALUES (1, ${account}, 3, 3, true);
+      INSERT INTO slot (chain_id, sender, nonce, state, payload, gas_limit, epoch) VALUES
+        (1, ${account}, 0, 'SIGNED', '[["tx-again", "7"], ["tx-away", "7"]]', 21000, 3),
+        (1, ${account}, 1, 'SIGNED', '[["tx-again", "7"]]', 21000, 3);
+      UPDATE slot SET state = 'FINALIZED_FOREIGN' WHERE nonce = 0;
+      INSERT INTO tombstone (tx_id, value) VALUES ('tx-again', 7), ('tx-away', 7), ('tx-aborted', 7);
+      INSERT INTO submission (tx_id, key, value, trustee_epoch, decision_revision, chain_id)
+        SELECT tx_id, decode(repeat(left(md5(tx_id), 2), 32), 'hex'), 7, 1, 1, 1 FROM tombstone;
+      UPDATE submission SET state = 'ASSIGNED', tries = 1, sender = ${account}, nonce = 1, batch_index = 0
+        WHERE tx_id = 'tx-again';
+      UPDATE submission SET state = 'QUARANTINED', quarantine_reason = 'guard differs' WHERE tx_id = 'tx-away';
+      UPDATE submission SET state = 'ABORTED' WHERE tx_id = 'tx-aborted'`);
+    expect(await run("before_0005")).toEqual(ALL.slice(4));
+    const submissions = await pool.query(
+      "SELECT tx_id, state, nonce, reason FROM submission ORDER BY tx_id",
+    );
+    expect(submissions.rows).toEqual([
+      {
+        tx_id: "tx-aborted",
+        state: "ABORTED",
+        nonce: null,
+        reason: "aborted before reasons were kept",
+      },
+      { tx_id: "tx-again", state: "ASSIGNED", nonce: 1n, reason: null },
+      { tx_id: "tx-away", state: "QUARANTINED", nonce: null, reason: "guard differs" },
+    ]);
+    const former = await pool.query("SELECT tx_id, nonce FROM submission_former_slot");
+    expect(former.rows).toEqual([{ tx_id: "tx-again", nonce: 0n }]);
+    const senders = await pool.query("SELECT frozen, frozen_reason FROM sender");
+    expect(senders.rows).toEqual([
+      { frozen: true, frozen_reason: "frozen before reasons were kept" },
+    ]);
+  } finally {
+    await pool.end();
+    await rm(older, { recursive: true, force: true });
+  }
+});
+
 test("of processes that migrate at once one does the work and all succeed", async () => {
   const applied = await Promise.all(Array.from({ length: 5 }, () => run("race")));
   expect(applied.filter((names) => names.length > 0)).toEqual([ALL]);

@@ -181,6 +181,7 @@ export function reservationLaws(current: () => SubmissionStoreWorld): void {
       await store.addAttempt(lease, 0n, attempt("GAPFILL", "first"));
       expect(await store.addAttempt(lease, 0n, attempt("GAPFILL", "second"))).toBe("done");
       expect(await store.addAttempt(lease, 0n, attempt("BUMP", "third"))).toBe("done");
+      await expectRefused(store.addAttempt(lease, 0n, attempt("ORIGINAL", "never")));
       const [gap] = await store.liveSlots(SENDER);
       expect(gap?.attempts.map(({ kind }) => kind)).toEqual(["GAPFILL", "GAPFILL", "BUMP"]);
       const final = { ...requeued(), state: "FINALIZED_OK" } as const;
