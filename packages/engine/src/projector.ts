@@ -48,6 +48,8 @@ export class Projector {
   #wake: (() => void) | null = null;
   #room: (() => void) | null = null;
   #position: bigint | null = null;
+  /** Where the etcd stood that history began again with: from there on it is known which bans it does not have. */
+  #bansDueAt: bigint | null = null;
   /** As last read; violations of an epoch that is not in it yet are judged by a fresh one. */
   #sets: TrusteeSets = new Map();
 
@@ -86,6 +88,7 @@ export class Projector {
       this.#position = position;
       const { id, revision } = await store.lineage(options);
       const reason = replacedBy({ position, known: known.id }, { id, revision });
+      this.#bansDueAt = known.restarts > 0 ? revision : null;
       if (reason === null && known.id === id) return known.restarts;
       const at = { position, restarts: known.restarts };
       if ((await audit.beginLineage(at, { id, reason }, options)) === "stale") continue;
@@ -99,7 +102,20 @@ export class Projector {
     }
   }
 
+  /** A restored snapshot knows nothing of later bans, and would let in who was caught: they are put back, with their evidence. */
+  async #restoreBans(options: AbortOptions): Promise<void> {
+    const { audit, store, logger } = this.#deps;
+    if (this.#bansDueAt === null || (this.#position ?? -1n) < this.#bansDueAt) return;
+    for (const ban of await audit.lostBans(options)) {
+      if (!(await store.recordBan(ban, options))) continue;
+      const { peerId: peer, nodeId: node, reason } = ban;
+      logger.warn("a ban that was lost with etcd is put back", { peer, node, reason });
+    }
+    this.#bansDueAt = null;
+  }
+
   async #follow(options: { readonly signal: AbortSignal }): Promise<void> {
+    await this.#retrying(() => this.#restoreBans(options), options);
     const stop = new AbortController();
     const signal = AbortSignal.any([options.signal, stop.signal]);
     const drain = this.#drain({ signal });
@@ -180,6 +196,7 @@ export class Projector {
       this.#deps.metrics.projectorLag.set({}, this.#waiting.length);
       this.#room?.();
       this.#room = null;
+      await this.#retrying(() => this.#restoreBans(options), options);
     }
   }
 

@@ -10,6 +10,7 @@ import type {
   ViolationType,
 } from "@quorate/core";
 import type { AbortOptions } from "./lifecycle.ts";
+import type { BanEntry } from "./tally-store.ts";
 
 export interface VoteRow {
   readonly kind: "vote";
@@ -154,6 +155,8 @@ export interface AuditLog {
     next: { readonly id: string; readonly reason: string | null },
     options?: AbortOptions,
   ): Promise<"begun" | "stale">;
+  /** Bans that stand of an earlier etcd, and that the present one has neither repeated nor ended so far. */
+  lostBans(options?: AbortOptions): Promise<readonly BanEntry[]>;
   /** The newest contradictions between lineages, newest first. */
   contradictions(limit: number, options?: AbortOptions): Promise<readonly Contradiction[]>;
   /**

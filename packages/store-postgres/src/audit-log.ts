@@ -12,7 +12,7 @@ import type {
 import { StoreError } from "@quorate/ports";
 import type { Pool } from "pg";
 
-import { upsertBans } from "./audit/bans.ts";
+import { readLostBans, upsertBans } from "./audit/bans.ts";
 import { noteContradictions, readContradictions } from "./audit/contradictions.ts";
 import { insertLifts } from "./audit/lifts.ts";
 import { lockPosition, movePosition, readPosition, setLineage } from "./audit/position.ts";
@@ -46,6 +46,7 @@ export function createAuditLog(pool: Pool): AuditLog {
           return "begun";
         }),
       ),
+    lostBans: (options = {}) => withSession(pool, options, readLostBans),
     contradictions: (limit, options = {}) =>
       withSession(pool, options, (session) => readContradictions(session, limit)),
     append: (expected, batch, options = {}) =>

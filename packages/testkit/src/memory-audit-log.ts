@@ -15,6 +15,7 @@ import {
   type AuditBatch,
   type AuditLog,
   type AuditRow,
+  type BanEntry,
   type BanRow,
   type Contradiction,
   type HistoryLineage,
@@ -128,6 +129,22 @@ class Memory implements MemoryAuditLog {
     this.#lineage = { id, restarts: reason === null ? restarts : restarts + 1 };
     this.#options.faults?.after?.("beginLineage");
     return "begun";
+  }
+
+  async lostBans({ signal }: AbortOptions = {}): Promise<readonly BanEntry[]> {
+    signal?.throwIfAborted();
+    this.#options.faults?.before?.("lostBans");
+    if (this.#lineage.restarts === 0) return [];
+    return [...this.#bans.values()]
+      .filter(({ revision }) => revision <= this.#offset)
+      .map(({ peerId, nodeId, reason, grade, bannedAtMs, evidenceJson }) => ({
+        peerId,
+        nodeId,
+        reason: reason as BanEntry["reason"],
+        grade,
+        bannedAtMs,
+        evidence: JSON.parse(evidenceJson) as BanEntry["evidence"],
+      }));
   }
 
   async contradictions(

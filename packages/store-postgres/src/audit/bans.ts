@@ -1,6 +1,14 @@
-import type { BanRow, LiftRow } from "@quorate/ports";
+import type { BanEntry, BanRow, LiftRow } from "@quorate/ports";
 
-import { jsonParameter, textParameter, timeParameter } from "../row.ts";
+import {
+  jsonParameter,
+  nodeIdOrNull,
+  oneOf,
+  peerIdOf,
+  textParameter,
+  timeMsOf,
+  timeParameter,
+} from "../row.ts";
 import type { Queries } from "../session.ts";
 import { type Noticed, noticedOf } from "./noticed.ts";
 import type { Revised } from "./revised.ts";
@@ -56,4 +64,40 @@ export async function upsertBans(
     lifts.map(({ revision }) => revision),
   ]);
   return recorded.map(noticedOf);
+}
+
+const LOST = `
+  SELECT b.peer_id, b.node_id, b.reason, b.grade, b.banned_at, b.evidence_json
+  FROM banned_peers b, projector_position p
+  WHERE p.restarts > 0 AND b.revision <= p.revision_offset
+  ORDER BY b.banned_at, b.peer_id`;
+
+const REASONS: readonly BanEntry["reason"][] = [
+  "DOUBLE_VOTING",
+  "MINORITY_VOTE",
+  "INVALID_SIGNATURE",
+  "SILENT_FAILURE",
+  "LOW_REPUTATION",
+];
+
+/** Those that were recorded with their evidence. */
+export async function readLostBans(queries: Queries): Promise<readonly BanEntry[]> {
+  const rows = await queries.query("reading lost bans", LOST);
+  return rows.flatMap((row) => {
+    const evidence = row["evidence_json"];
+    if (!isEvidence(evidence)) return [];
+    return {
+      peerId: peerIdOf(row, "peer_id"),
+      nodeId: nodeIdOrNull(row, "node_id"),
+      reason: oneOf(row, "reason", REASONS),
+      grade: oneOf(row, "grade", ["PROOF", "OPINION"]),
+      bannedAtMs: timeMsOf(row, "banned_at"),
+      evidence,
+    };
+  });
+}
+
+/** The projector writes what it has parsed; and every node verifies evidence itself before it acts on it. */
+function isEvidence(value: unknown): value is BanEntry["evidence"] {
+  return typeof value === "object" && value !== null && "type" in value;
 }

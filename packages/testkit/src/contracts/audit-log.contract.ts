@@ -328,6 +328,27 @@ export function auditLogContract(name: string, makeWorld: () => Promise<AuditLog
         expect((await world.records()).lifts).toHaveLength(2);
       });
 
+      test("bans that it does not repeat are told as lost, with their evidence", async () => {
+        const evidenceJson = '{"type":"MINORITY_VOTE"}';
+        await append(
+          { ...ban(2n, "B", "OPINION"), evidenceJson },
+          { ...ban(3n, "C", "OPINION"), evidenceJson },
+          { ...ban(4n, "D", "OPINION"), evidenceJson },
+        );
+        expect(await log.lostBans()).toEqual([]);
+        await restart();
+        await append({ ...ban(2n, "B", "OPINION"), evidenceJson }, lift(3n, "D"));
+        const lost = await log.lostBans();
+        expect(lost.map(({ peerId }) => peerId)).toEqual([peer("C")]);
+        expect(lost[0]).toMatchObject({
+          nodeId: node("C"),
+          reason: "MINORITY_VOTE",
+          grade: "OPINION",
+          bannedAtMs: NOW_MS + 3,
+          evidence: { type: "MINORITY_VOTE" },
+        });
+      });
+
       test("what it decides later is recorded, with smaller revisions than before", async () => {
         await append(...before);
         await restart();
