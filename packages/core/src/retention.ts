@@ -60,7 +60,14 @@ export function checkRetention(
   ): Result<never, RetentionProblem> =>
     err({ code: "RETENTION_INVALID", option, message: `retention.${option} ${message}` });
   const { votesMs, recordsMs, earlyAfterMs, highMark, lowMark } = options;
-  const whole = ["intervalMs", "votesMs", "recordsMs", "submissionsMs", "voteHistoryMs"] as const;
+  const whole = [
+    "intervalMs",
+    "votesMs",
+    "recordsMs",
+    "submissionsMs",
+    "voteHistoryMs",
+    "earlyAfterMs",
+  ] as const;
   for (const option of whole)
     if (!Number.isSafeInteger(options[option]) || options[option] < 1)
       return problem(option, "must be a whole number of ms above 0");

@@ -41,7 +41,7 @@ async function abort(id: string): Promise<void> {
   const [node] = world.nodes;
   if (node === undefined) throw new Error("a node runs");
   for (let i = 0; i < 4; i++) cast(node, i, id, 7 + i);
-  await world.clock.advance(100);
+  await world.clock.advance(1_000);
   expect((await world.snapshot(id)).status).toBe("ABORTED_BYZANTINE");
 }
 
@@ -120,7 +120,11 @@ test("nobody is called silent in a transaction whose votes are archived", async 
   );
   await purge(id, "votes");
   monitor.onView([tx(id)]);
-  await world.clock.advance(20_000);
+  await world.clock.advance(10_000);
+  const operations = node.operations.filter((name) => name !== "lease").length;
+  await world.clock.advance(10_000);
+  // It is not asked about again and again either.
+  expect(node.operations.filter((name) => name !== "lease")).toHaveLength(operations);
   expect((await world.snapshot(id)).record?.absent).toBeNull();
   expect(await world.store.readSilenceStreaks()).toEqual(new Map());
   expect(node.pipeline.pendingVotes).toBe(0);
@@ -164,6 +168,7 @@ test("a trustee does not sign again for a transaction that it knows to be archiv
   if (node === undefined) throw new Error("a node runs");
   const { cluster, clock } = world;
   const signed: TxId[] = [];
+  let asked = 0;
   const publisher = new VotePublisher(
     { nodeId: nodeAt(cluster, 0).nodeId, windowMs: 4, intervalMs: 0, frameVotesMax: 256 },
     {
@@ -185,8 +190,10 @@ test("a trustee does not sign again for a transaction that it knows to be archiv
         signed.push(v.vote.txId);
         return node.pipeline.record(v);
       },
-      recordedValue: async (txId) =>
-        isArchived((await world.store.read(txId)).snapshot) ? "archived" : undefined,
+      recordedValue: async (txId) => {
+        asked++;
+        return isArchived((await world.store.read(txId)).snapshot) ? "archived" : undefined;
+      },
     },
   );
   await publisher.load();
@@ -202,6 +209,7 @@ test("a trustee does not sign again for a transaction that it knows to be archiv
   await clock.advance(100);
   expect(node.view.isArchived(tx("tx"))).toBe(true);
   expect(await castOwn()).toEqual({ kind: "REFUSED", code: "ARCHIVED" });
+  expect(asked).toBe(0);
   await purge("tx", "all");
   // Out of view: only etcd knows.
   node.view.distrust(tx("tx"));

@@ -303,6 +303,19 @@ describe("single steps", () => {
     expect(view.status(txIdOf("a"))).toBe("THRESHOLD_REACHED");
   });
 
+  test("a read from before a purge does not bring back what was purged", async () => {
+    const tally = await new Tally().open();
+    const view = new TallyView();
+    await tally.do({ kind: "vote", id: "a", node: 0, value: 7 });
+    await tally.do({ kind: "deadline", id: "a" });
+    const slow = await tally.read("a");
+    await tally.do({ kind: "purge", id: "a", level: "all" });
+    for (const set of tally.news()) view.apply(set);
+    view.adopt(slow);
+    expect(view.isArchived(txIdOf("a"))).toBe(true);
+    expect(view.status(txIdOf("a"))).toBeNull();
+  });
+
   test("settled transactions are dropped before open ones", async () => {
     const tally = await new Tally().open();
     const view = new TallyView({ entriesMax: 2 });
