@@ -206,14 +206,21 @@ describe("a start", () => {
   });
 
   test("refuses a recorder of an earlier build, which can't be asked for many keys", async () => {
-    const server = await serve({}, (method, params) =>
-      method === "eth_call" && JSON.stringify(params).includes(encodeRecordsOf([]))
-        ? { error: { code: 3, message: "execution reverted" } }
-        : null,
-    );
-    const error = await failure(chainOf([server]).start());
-    expect(error).toMatchObject({ code: "NO_CONTRACT", retryable: false });
-    expect(error.message).toContain("of this version");
+    // As a contract answers a call that it does not know, without a fallback and with one.
+    const answers: readonly Scripted[] = [
+      { error: { code: 3, message: "execution reverted" } },
+      { result: "0x" },
+    ];
+    for (const answer of answers) {
+      const server = await serve({}, (method, params) =>
+        method === "eth_call" && JSON.stringify(params).includes(encodeRecordsOf([]))
+          ? answer
+          : null,
+      );
+      const error = await failure(chainOf([server]).start());
+      expect(error).toMatchObject({ code: "NO_CONTRACT", retryable: false });
+      expect(error.message).toContain("of this version");
+    }
   });
 
   test("refuses when one of the endpoints is on another chain", async () => {

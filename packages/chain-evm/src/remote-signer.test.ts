@@ -1,9 +1,10 @@
 import { parseEvmAddress, unwrap } from "@quorate/core";
 import { SignerError, type UnsignedTransaction } from "@quorate/ports";
-import { parseTransaction, serializeTransaction } from "viem";
+import { fromRlp, parseTransaction, serializeTransaction, toRlp } from "viem";
+import { privateKeyToAccount } from "viem/accounts";
 import { afterEach, describe, expect, test } from "vitest";
 
-import { toEvmAddress } from "./hex.ts";
+import { addressHex, toEvmAddress } from "./hex.ts";
 import { isRecord } from "./json-rpc.ts";
 import { createLocalSigner } from "./local-signer.ts";
 import { createRemoteSigner, type RemoteSignerOptions } from "./remote-signer.ts";
@@ -55,6 +56,19 @@ function readRequest(params: readonly unknown[]): UnsignedTransaction {
     },
   };
 }
+
+const unsignedOf = (asked: UnsignedTransaction) =>
+  ({
+    type: "eip1559",
+    chainId: asked.chainId,
+    nonce: Number(asked.nonce),
+    to: addressHex(asked.to),
+    data: asked.data,
+    value: asked.valueWei,
+    gas: asked.gasLimit,
+    maxFeePerGas: asked.fees.maxFeePerGasWei,
+    maxPriorityFeePerGas: asked.fees.maxPriorityFeePerGasWei,
+  }) as const;
 
 const hexOf = (raw: Uint8Array): `0x${string}` => `0x${Buffer.from(raw).toString("hex")}`;
 
@@ -172,13 +186,18 @@ describe("a remote signer", () => {
     ],
     [
       "an access list",
+      async () =>
+        await privateKeyToAccount(KEY).signTransaction({
+          ...unsignedOf(transaction),
+          accessList: [{ address: `0x${"99".repeat(20)}`, storageKeys: [] }],
+        }),
+    ],
+    [
+      "a nonce with a zero before it",
       (raw) => {
-        const signed = parseTransaction(raw as `0x02${string}`);
-        const { r, s, yParity } = signed;
-        if (r === undefined || s === undefined || yParity === undefined)
-          throw new Error("unsigned");
-        const accessList = [{ address: ADDRESS, storageKeys: [] }] as const;
-        return serializeTransaction({ ...signed, accessList } as typeof signed, { r, s, yParity });
+        const fields = fromRlp(`0x${raw.slice(4)}`, "hex");
+        if (typeof fields === "string") throw new Error("no transaction");
+        return `0x02${toRlp([fields[0] ?? "0x", "0x0007", ...fields.slice(2)]).slice(2)}`;
       },
     ],
     [
@@ -194,7 +213,7 @@ describe("a remote signer", () => {
     ],
   ])("that answers with %s is not believed", async (_what, garble) => {
     const { raw } = await createLocalSigner({ privateKey: KEY }).sign(transaction);
-    const server = await serve(() => ({ result: garble(hexOf(raw)) }));
+    const server = await serve(async () => ({ result: await garble(hexOf(raw)) }));
     expect(await failure(signerAt(server).sign(transaction))).toMatchObject({
       code: "MISMATCH",
       retryable: false,
@@ -208,11 +227,17 @@ describe("a remote signer", () => {
     ["HTTP 403", { status: 403, text: "" }, "REFUSED"],
     ["a refusal", { error: { code: -32_000, message: "policy forbids it" } }, "REFUSED"],
     ["a page", { status: 200, text: "<html>" }, "MISMATCH"],
-    ["an answer without end", { status: 200, text: " ".repeat(1_100_000) }, "MISMATCH"],
   ])("that answers %s fails as it should", async (_what, scripted, code) => {
     const error = await failure(signerAt(await serve(() => scripted)).sign(transaction));
     expect(error.code).toBe(code);
     expect(error.retryable).toBe(code === "UNREACHABLE");
+  });
+
+  test("is not listened to for longer than an answer can be", async () => {
+    const server = await serve(() => ({ status: 200, text: " ".repeat(1_100_000) }));
+    const error = await failure(signerAt(server).sign(transaction));
+    expect(error.code).toBe("MISMATCH");
+    expect(error.message).toContain("longer than 1048576 bytes");
   });
 
   test("that is slow or away fails in time, for another try", async () => {
