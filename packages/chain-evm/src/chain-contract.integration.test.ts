@@ -1,4 +1,5 @@
 import { parseClusterId, unwrap } from "@quorate/core";
+import type { Chain } from "@quorate/ports";
 import { chainContract } from "@quorate/testkit";
 import { afterAll, beforeAll } from "vitest";
 
@@ -16,12 +17,20 @@ afterAll(async () => {
 
 chainContract("Anvil", async () => {
   const { rpcUrl } = world.anvil;
-  const chain = world.connect({
-    // A cluster of its own has keys of its own: none is recorded yet.
-    clusterId: unwrap(parseClusterId(`contract-${worlds++}`)),
-    // The same node twice: two endpoints that agree.
-    rpcUrls: [rpcUrl, `${rpcUrl}/?again`],
-  });
+  // A cluster of its own has keys of its own: none is recorded yet.
+  const clusterId = unwrap(parseClusterId(`contract-${worlds++}`));
+  const sender = world.connect({ clusterId });
+  // The same node twice: two endpoints that agree. Sends go to one of them: of two to one node
+  // the second may be told first, and that the transaction is known already.
+  const reader = world.connect({ clusterId, rpcUrls: [rpcUrl, `${rpcUrl}/?again`] });
+  const chain: Chain = {
+    ...reader,
+    send: (raw, options) => sender.send(raw, options),
+    stop: async () => {
+      await reader.stop();
+      await sender.stop();
+    },
+  };
   await chain.start();
   return {
     chain,
