@@ -13,6 +13,9 @@ import {
   startCluster,
   startLocalServers,
 } from "@quorate/localcluster";
+import { createEtcdTallyStore } from "@quorate/store-etcd";
+import { systemClock } from "@quorate/telemetry";
+import { memoryLogger, txIdOf } from "@quorate/testkit";
 import { Client } from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type AppRun, runToEnd } from "./run-app.ts";
@@ -94,7 +97,59 @@ function expectOneLine(run: AppRun, code: number, ...words: readonly string[]): 
   expect(run.code).toBe(code);
 }
 
+async function votedOn(url: string | undefined, txId: string, value: string) {
+  const response = await fetch(`${url}/v1/votes`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ txId, value }),
+  });
+  const body = (await response.json()) as {
+    readonly error?: { readonly code: string; readonly message: string; readonly receipt: unknown };
+  };
+  return { status: response.status, error: body.error };
+}
+
 describe("HTTP", () => {
+  test("an id that was decided and archived is refused by its name, with a receipt, by nodes that knew it and after a restart", async () => {
+    const vote = (index: number, value: string): ReturnType<typeof votedOn> =>
+      votedOn(cluster.nodes[index]?.url, "tx-archived", value);
+    await Promise.all([vote(0, "7"), vote(1, "8")]);
+    const store = createEtcdTallyStore(
+      {
+        hosts: servers.etcd.endpoints,
+        clusterId: unwrap(parseClusterId("bad")),
+        requestTimeoutMs: 5_000,
+        dialTimeoutMs: 5_000,
+      },
+      { clock: systemClock(), logger: memoryLogger() },
+    );
+    await store.start();
+    for (const level of ["votes", "all"] as const) {
+      const request = { txId: txIdOf("tx-archived"), level };
+      const throughRevision = await store.revision();
+      expect(await store.purge([{ ...request, throughRevision }])).toEqual(["purged"]);
+      if (level === "all") {
+        await cluster.nodes[1]?.stop();
+        await cluster.nodes[1]?.start();
+      }
+      for (const [index, value] of [
+        [0, "7"],
+        [1, "8"],
+      ] as const) {
+        const { status, error } = await vote(index, value);
+        expect([status, error?.code]).toEqual([410, "TX_ARCHIVED"]);
+        expect(error?.message).toContain("decided long ago and its votes are archived");
+        expect(error?.receipt).toMatchObject({ reason: "archived", txId: "tx-archived" });
+      }
+    }
+    const gone = await fetch(`${cluster.nodes[0]?.url}/v1/transactions/tx-archived`);
+    expect(gone.status).toBe(410);
+    expect(await gone.json()).toMatchObject({
+      error: { code: "TX_ARCHIVED", message: expect.stringContaining("aborted: SPLIT_VOTE") },
+    });
+    await store.stop();
+  });
+
   const post = async (
     body: string,
     contentType = "application/json",

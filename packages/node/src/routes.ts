@@ -1,7 +1,9 @@
 import {
   assert,
   type Epoch,
+  type FinalDecision,
   faultBounds,
+  isArchived,
   isoTime,
   isSettled,
   LIMITS,
@@ -76,6 +78,10 @@ export function addRoutes(app: App, context: RouteContext): void {
         Number(query["timeoutMs"] ?? 5_000),
       );
     const snapshot = await snapshotOf(context, txId.value);
+    if (snapshot.status === null && snapshot.decision !== null)
+      return reply
+        .code(410)
+        .send(errorBody("TX_ARCHIVED", archivedText(txId.value, snapshot.decision)));
     if (snapshot.status === null)
       return reply.code(404).send(errorBody("TX_UNKNOWN", `nobody has voted on ${txId.value}`));
     return transactionJson(snapshot);
@@ -195,6 +201,11 @@ function whyNoSay(txId: TxId, { node, peerId }: RouteContext): string {
   return `this node's key is not in the trustee set of epoch ${opened}, so it can't vote on ${txId}`;
 }
 
+function archivedText(txId: TxId, decision: FinalDecision): string {
+  const how = decision.kind === "SUBMIT" ? `with value ${decision.value}` : decision.reason;
+  return `${txId} was ${decision.kind === "SUBMIT" ? "submitted" : "aborted:"} ${how} long ago and is archived`;
+}
+
 async function waitFor(
   node: TrusteeNode,
   txId: TxId,
@@ -205,8 +216,9 @@ async function waitFor(
     ? Math.min(Math.max(timeoutMs, 0), LONG_POLL_MS_MAX)
     : 5_000;
   const signal = AbortSignal.timeout(bounded);
-  while (!signal.aborted && !statuses.includes(node.view.status(txId) ?? ""))
-    await node.nextChange(txId, { signal });
+  const isOver = (): boolean =>
+    node.view.isArchived(txId) || statuses.includes(node.view.status(txId) ?? "");
+  while (!signal.aborted && !isOver()) await node.nextChange(txId, { signal });
 }
 
 /** From the view when it has all of it, else from etcd: an old transaction is not kept in memory. */
@@ -216,12 +228,15 @@ async function snapshotOf(context: RouteContext, txId: TxId): Promise<TxSnapshot
   return (await context.store.read(txId, { signal: AbortSignal.timeout(5_000) })).snapshot;
 }
 
-function transactionJson({ txId, status, record, votes, violations }: TxSnapshot): object {
+function transactionJson(snapshot: TxSnapshot): object {
+  const { txId, status, record, votes, violations } = snapshot;
   const byNode = [...votes.values()].sort((a, b) => (a.vote.nodeId < b.vote.nodeId ? -1 : 1));
   return {
     txId,
     status,
     settled: isSettled(status),
+    // Then its votes are in history only.
+    archived: isArchived(snapshot),
     value: record?.value?.toString() ?? null,
     reason: record?.reason ?? null,
     policy: record?.policy ?? null,
