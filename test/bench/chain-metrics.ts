@@ -41,20 +41,16 @@ function bucketsOf(text: string, stage: Stage): Buckets {
   return new Map([...buckets].toSorted(([a], [b]) => a - b));
 }
 
-/** Quantiles of what came between two readings, as Prometheus' histogram_quantile estimates them: linear within a bucket. */
-export function latencyBetween(before: Buckets, after: Buckets): StageLatency {
-  return {
-    p50Ms: quantileBetween(before, after, 0.5),
-    p99Ms: quantileBetween(before, after, 0.99),
-  };
+/** Quantiles as Prometheus' histogram_quantile estimates them: linear within a bucket. */
+export function latencyIn(buckets: Buckets): StageLatency {
+  return { p50Ms: quantileMs(buckets, 0.5), p99Ms: quantileMs(buckets, 0.99) };
 }
 
-function quantileBetween(before: Buckets, after: Buckets, q: number): number {
-  const counts = [...after].map(([bound, n]) => ({ bound, n: n - (before.get(bound) ?? 0) }));
-  const total = counts.at(-1)?.n ?? 0;
+function quantileMs(buckets: Buckets, q: number): number {
+  const total = [...buckets.values()].at(-1) ?? 0;
   if (total === 0) return Number.NaN;
   let [low, below] = [0, 0];
-  for (const { bound, n } of counts) {
+  for (const [bound, n] of buckets) {
     if (n >= q * total) {
       // Beyond the last finite bound nothing more is known than that bound.
       if (bound === Number.POSITIVE_INFINITY) return low * 1_000;

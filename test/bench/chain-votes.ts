@@ -40,7 +40,7 @@ export async function makeDecider(cluster: LocalCluster, store: TallyStore): Pro
   const { epochVersion } = await store.readConfig();
   const context: DecideContext = {
     set,
-    config: { ...DEFAULT_PROTOCOL_CONFIG, deadlineMs: 600_000 },
+    config: DEFAULT_PROTOCOL_CONFIG,
     bans: new Map(),
     silenceStreaks: new Map(),
     verify: () => {
