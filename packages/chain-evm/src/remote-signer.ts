@@ -25,7 +25,10 @@ import { isMethodMissing } from "./rpc-errors.ts";
 import { quantity } from "./rpc-shapes.ts";
 
 export interface RemoteSignerOptions {
-  /** JSON-RPC over http(s): Web3Signer in eth1 mode, or what speaks like it. May hold user and password. */
+  /**
+   * JSON-RPC over http(s): Web3Signer in eth1 mode, or what speaks like it. May hold user and password.
+   * A private CA is given by NODE_EXTRA_CA_CERTS. Client certificates need a proxy beside the submitter: fetch has no place for them.
+   */
   readonly url: string;
   /** The account to sign for. What comes back is checked against it. */
   readonly address: EvmAddress;
