@@ -275,10 +275,11 @@ export interface TallyMaintenance {
   ): Promise<readonly PurgeOutcome[]>;
   /** Transactions that have a status. Linear in their number. */
   countTransactions(options?: AbortOptions): Promise<number>;
+  /** Of the members that answer; rejects when none does. */
   storage(options?: AbortOptions): Promise<TallyStorage>;
   /** Forgets all history before this revision. @returns false when it was forgotten before. */
   compact(revision: bigint, options?: AbortOptions): Promise<boolean>;
-  /** Gives free pages back to the file system, one member after the other, the leader last. A member answers nothing meanwhile. */
+  /** Gives free pages back to the file system, one member after the other, the leader last. A member answers nothing meanwhile; one that is down is passed over. */
   defragment(options?: AbortOptions): Promise<void>;
   /** Ends NOSPACE alarms; a store that is still full raises them again. @returns how many there were */
   disarm(options?: AbortOptions): Promise<number>;

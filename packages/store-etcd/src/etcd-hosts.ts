@@ -162,8 +162,8 @@ export class EtcdHosts {
   }
 
   /**
-   * One attempt at each host, one after the other, in their order; all are asked before the first failure is thrown.
-   * For what concerns a member by itself.
+   * One attempt at each host, one after the other, for what concerns a member by itself. One that does not answer is
+   * passed over; rejects when none of them does.
    */
   async each<T>(
     operation: EtcdOperation,
@@ -180,10 +180,11 @@ export class EtcdHosts {
         answers.push({ url, answer: await untilAborted(call, signal) });
       } catch (error) {
         signal?.throwIfAborted();
-        failure ??= storeErrorOf(error, `${operation} at ${url}`);
+        failure = storeErrorOf(error, `${operation} at ${url}`);
+        this.#logger.warn("etcd member is passed over", { url, error: failure.message });
       }
     }
-    if (failure !== null) throw failure;
+    if (failure !== null && answers.length === 0) throw failure;
     return answers;
   }
 

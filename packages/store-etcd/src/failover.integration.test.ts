@@ -58,6 +58,36 @@ async function castUntilDone(
   }
 }
 
+test("every member is defragmented and disarmed, and one that is down keeps nobody from it", async () => {
+  const store = storeOn("maintenance", cluster.endpoints);
+  await store.start();
+  const fixture = new contract.TallyFixture(contract.testClusterId("maintenance"), 4);
+  await store.initCluster(fixture.set(3));
+  const { epochVersion } = await store.readConfig();
+  const raw = new Etcd3({ hosts: [...cluster.endpoints] });
+  const cast = (name: string): Promise<number> => castUntilDone(store, fixture, epochVersion, name);
+  await cast("tx-before");
+  for (const { ID } of (await raw.cluster.memberList({})).members)
+    await raw.maintenance.alarm({ action: "Activate", memberID: ID, alarm: "Nospace" });
+  expect((await store.storage()).alarms).toEqual(["NOSPACE"]);
+  const txId = contract.txIdOf("tx-full");
+  const votes = [fixture.vote(0, txId, SEVEN)];
+  await expect(
+    contract.castVotes(store, fixture.set(3), epochVersion, { txId, votes }),
+  ).rejects.toMatchObject({ code: "NO_SPACE", retryable: true });
+  const down = cluster.members[((await cluster.leaderIndex()) + 1) % 3];
+  await down?.kill();
+  const { dbSizeBytes } = await store.storage();
+  expect(dbSizeBytes).toBeGreaterThan(0);
+  await store.defragment();
+  expect(await store.disarm()).toBe(3);
+  expect((await store.storage()).alarms).toEqual([]);
+  await cast("tx-full");
+  await down?.restart();
+  raw.close();
+  await store.stop();
+});
+
 describe("with three members", () => {
   test.each(["kill", "pause"] as const)(
     "when the member in use goes (%s), calls and watches go on through the others, and nothing is lost",
