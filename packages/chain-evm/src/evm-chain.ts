@@ -30,6 +30,7 @@ import { scanRecordedEvents } from "./event-scan.ts";
 import { type FeePolicy, readFees } from "./fees.ts";
 import { addressHex } from "./hex.ts";
 import { RpcFailure } from "./json-rpc.ts";
+import { nonceFloorOf } from "./nonce-floor.ts";
 import { recordKeyOf } from "./record-key.ts";
 import {
   decodeRecordOf,
@@ -195,15 +196,14 @@ export function createEvmChain(
               ),
             );
             assert(latest !== undefined && pending !== undefined, "two were asked for");
-            return latest > pending ? latest : pending;
+            return { latest, pending };
           },
           { signal },
         ),
       );
-      const floors = replies.flatMap((reply) => (reply.kind === "answer" ? [reply.value] : []));
-      const [first, ...others] = floors;
-      if (first === undefined) throw summarize(replies.filter((reply) => reply.kind === "failure"));
-      return others.reduce((highest, floor) => (floor > highest ? floor : highest), first);
+      const counts = replies.flatMap((reply) => (reply.kind === "answer" ? [reply.value] : []));
+      if (counts.length === 0) throw summarize(replies.filter((reply) => reply.kind === "failure"));
+      return nonceFloorOf(counts);
     },
 
     balanceWei: (address, { signal } = {}) =>

@@ -105,7 +105,7 @@ export class HistoryCheck {
     const state = await submissions.senderState(this.#sender, options);
     this.#note(state);
     // A database that never saw this contract's events takes what is final before it signs anything.
-    if (state?.importedThroughBlock === null) await this.#import(state, options);
+    if (state?.importedThroughBlock === null) await this.#takeOver(state, options);
     return this.#lease;
   }
 
@@ -124,10 +124,13 @@ export class HistoryCheck {
     const agreed = { ...options, agreed: true };
     const used = await chain.transactionCount(this.#sender.address, final, agreed);
     if (used < this.#floor) return;
-    await this.#import(state, options);
+    await this.#takeOver(state, options);
     if (this.#differences() > 0 || !mayThawItself(reason)) return;
-    await submissions.thaw(this.#sender, "the submitter: nothing differs from the chain", options);
-    logger.warn("history was held against the chain and nothing differs; the sender is thawed");
+    await submissions.thaw(this.#sender, "the submitter: nothing differs from the chain", {
+      ...options,
+      onlyIf: reason,
+    });
+    logger.warn("history was held against the chain and nothing differs; the sender may go on");
     this.#note(await submissions.senderState(this.#sender, options));
   }
 
@@ -155,7 +158,7 @@ export class HistoryCheck {
   }
 
   /** Takes over all events of final blocks that were not imported yet. What differs freezes the sender until a person looks. */
-  async #import(state: SenderState, options: Options): Promise<void> {
+  async #takeOver(state: SenderState, options: Options): Promise<void> {
     const { chain, submissions, logger } = this.#deps;
     const final = await this.#final(options);
     if (final === null || this.#lease === null) return;

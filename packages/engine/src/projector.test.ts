@@ -325,6 +325,41 @@ test("bans that were lost with etcd are put back once, and those that were lifte
   expect(audit.records().bans).toHaveLength(3);
 });
 
+test("a ban that etcd has ended since is not taken for a lost one by an older database", async () => {
+  world = await World.open({ running: 1 });
+  const { peerId, nodeId } = nodeAt(world.cluster, 1);
+  await world.store.recordBan({
+    peerId,
+    nodeId,
+    grade: "OPINION",
+    reason: "LOW_REPUTATION",
+    bannedAtMs: 1_000,
+    evidence: { type: "LOW_REPUTATION", nodeId, score: 0.2, bound: 0.3, violations: [] },
+  });
+  const audit = createMemoryAuditLog();
+  const first = start(audit);
+  await world.clock.advance(1);
+  await first.stop();
+  await world.store.liftBan({
+    peerId,
+    nodeId,
+    kind: "OPERATOR",
+    by: "ada",
+    reason: "its disk was replaced",
+    liftedAtMs: 2_000,
+    banReason: "LOW_REPUTATION",
+  });
+  // As a restore leaves it.
+  const at = { position: await audit.position(), restarts: 0 };
+  await audit.beginLineage(at, { id: "restored from a backup", reason: null });
+  const { revision } = world.shared;
+  start(audit);
+  await world.clock.advance(1);
+  expect(await audit.lineage()).toEqual({ id: world.shared.lineage, restarts: 1 });
+  expect(world.shared.revision).toBe(revision);
+  expect(audit.records().bans).toEqual([]);
+});
+
 test("the same etcd gone back is noticed by its revision, and is not waited for", async () => {
   world = await World.open({ running: 1 });
   const audit = createMemoryAuditLog();

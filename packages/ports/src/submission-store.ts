@@ -305,8 +305,15 @@ export interface SubmissionStore {
   senderState(sender: Sender, options?: AbortOptions): Promise<SenderState | null>;
   /** Stops the taking of nonces. Needs no lease: an operator, a restore and a leader that finds its history lost all may. @returns false when there is no such sender. */
   freeze(sender: Sender, reason: string, options?: AbortOptions): Promise<boolean>;
-  /** Resumes it. Kept in the operator's log with who did it. @returns false when there is no such sender. */
-  thaw(sender: Sender, by: string, options?: AbortOptions): Promise<boolean>;
+  /**
+   * Resumes it. Kept in the operator's log with who did it. @returns false when there is no such sender.
+   * @param options `onlyIf`: nothing happens unless it is frozen for this very reason (a program must not undo a person's freeze)
+   */
+  thaw(
+    sender: Sender,
+    by: string,
+    options?: AbortOptions & { readonly onlyIf?: string },
+  ): Promise<boolean>;
   /**
    * Holds the contract's own events against the submissions, and remembers what is unknown, so that nothing on the chain
    * is ever sent again. Moves `importedThroughBlock` up to `throughBlock`, never down.

@@ -11,6 +11,6 @@ export { MIGRATIONS_DIRECTORY, type MigrateParameters, migrate } from "./migrate
 export { createPool, type PoolOptions } from "./pool.ts";
 export { createRetentionStore } from "./retention-store.ts";
 export { DEFAULT_SCHEMA, schemaOf } from "./schema-name.ts";
-export { type SchemaState, schemaState } from "./schema-state.ts";
 export { schemaSnapshot } from "./schema-snapshot.ts";
+export { type SchemaState, schemaState } from "./schema-state.ts";
 export { createSubmissionStore } from "./submission-store.ts";

@@ -56,6 +56,7 @@ export function operatorCalls(
         if (row === undefined) return false;
         if (row.frozen === null) return true;
         const { reason } = row.frozen;
+        if (options.onlyIf !== undefined && options.onlyIf !== reason) return true;
         row.frozen = null;
         tables.log({ action: "THAW", subject: senderKey(sender), by, reason });
         return true;

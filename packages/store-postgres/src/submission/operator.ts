@@ -58,13 +58,15 @@ export async function thaw(
   pool: Pool,
   sender: Sender,
   by: string,
-  options: AbortOptions,
+  options: AbortOptions & { readonly onlyIf?: string },
 ): Promise<boolean> {
   return withSession(pool, options, (session) =>
     session.transaction(async (tx) => {
       const row = await lockFrozen(tx, sender);
       if (row === undefined) return false;
       if (!booleanOf(row, "frozen")) return true;
+      const { onlyIf } = options;
+      if (onlyIf !== undefined && onlyIf !== textOf(row, "frozen_reason")) return true;
       await tx.query("thawing the sender", THAW, accountOf(sender));
       await log(tx, "THAW", subjectOf(sender), by, textOf(row, "frozen_reason"));
       return true;

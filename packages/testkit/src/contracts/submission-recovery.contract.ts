@@ -107,6 +107,15 @@ export function recoveryLaws(current: () => SubmissionStoreWorld): void {
   });
 
   describe("freeze and thaw", () => {
+    test("a thaw that is meant for one reason leaves another standing", async () => {
+      await store.becomeLeader(SENDER, 0n);
+      await store.freeze(SENDER, "maintenance");
+      await store.thaw(SENDER, "a program", { onlyIf: "restored from a backup" });
+      expect((await store.senderState(SENDER))?.frozen?.reason).toBe("maintenance");
+      await store.thaw(SENDER, "a program", { onlyIf: "maintenance" });
+      expect((await store.senderState(SENDER))?.frozen).toBeNull();
+    });
+
     const subject = `${SENDER.chainId}/${SENDER.address}`;
 
     test("a sender that is not there has no state and can't be frozen", async () => {
