@@ -24,6 +24,8 @@ const PER_TXN_MAX = 30;
 const READS = 4;
 const FREED_IN_FLIGHT_MAX = 8;
 
+type Calls = Pick<EtcdHosts, "once" | "idempotent">;
+
 interface Found {
   readonly request: PurgeRequest;
   /** Null when there is no status any more. */
@@ -36,7 +38,7 @@ interface Found {
 
 /** See `TallyMaintenance.purge`. */
 export async function purgeAll(
-  hosts: EtcdHosts,
+  hosts: Calls,
   reading: Reading,
   requests: readonly PurgeRequest[],
   options: CallOptions,
@@ -52,7 +54,7 @@ export async function purgeAll(
 }
 
 async function purgeSome(
-  hosts: EtcdHosts,
+  hosts: Calls,
   reading: Reading,
   requests: readonly PurgeRequest[],
   options: CallOptions,
@@ -114,7 +116,7 @@ function purgeOp({ keys }: Reading, { request, status, decision }: Found): IRequ
  * commit that was on its way when room was made may still write a late vote, which then goes with the record.
  */
 async function free(
-  hosts: EtcdHosts,
+  hosts: Calls,
   { keys }: Reading,
   { request: { txId }, hasVotes, hasDecision }: Found,
   options: CallOptions,
@@ -132,7 +134,7 @@ async function free(
 }
 
 async function lookAt(
-  hosts: EtcdHosts,
+  hosts: Calls,
   reading: Reading,
   requests: readonly PurgeRequest[],
   options: CallOptions,
@@ -177,7 +179,7 @@ async function lookAt(
 
 /** At one revision when it can be; one by one when etcd is full, for then it refuses Txns that only read, too. */
 async function readAll(
-  hosts: EtcdHosts,
+  hosts: Calls,
   reads: readonly IRequestOp[],
   options: CallOptions,
 ): Promise<readonly IRangeResponse[]> {
