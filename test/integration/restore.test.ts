@@ -1,8 +1,8 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { freshToken, makeBackup, restoreEtcdMember, restorePostgres } from "@quorate/backup";
 import { recordKeyOf } from "@quorate/chain-evm";
+import { run } from "@quorate/cli";
 import {
   DIFFERS_REASON,
   HISTORY_REASON,
@@ -11,7 +11,7 @@ import {
   RESTORED_REASON,
   unwrap,
 } from "@quorate/core";
-import { locateEtcd, waitUntil } from "@quorate/devkit";
+import { waitUntil } from "@quorate/devkit";
 import {
   type LocalCluster,
   type LocalServers,
@@ -22,7 +22,6 @@ import {
 import { createNodeClient } from "@quorate/localcluster/client";
 import type { Sender } from "@quorate/ports";
 import { createPool, createSubmissionStore, schemaOf } from "@quorate/store-postgres";
-import { systemClock } from "@quorate/telemetry";
 import { memoryLogger } from "@quorate/testkit";
 import type { Pool } from "pg";
 import { toEventSelector } from "viem";
@@ -33,7 +32,6 @@ const RECORDED = toEventSelector("Recorded(bytes32,uint64)");
 const DUPLICATE = toEventSelector("Duplicate(bytes32,uint64,uint64)");
 const clusterId = unwrap(parseClusterId("restored"));
 const schema = schemaOf(clusterId);
-const dependencies = { clock: systemClock(), logger: memoryLogger() };
 
 let directory: string;
 let servers: LocalServers;
@@ -68,17 +66,8 @@ beforeAll(async () => {
   await allOnChain();
   await projected("a-3", "CONFIRMED");
   backup = join(directory, "backup");
-  await makeBackup(
-    {
-      directory: backup,
-      clusterId,
-      etcdHosts: servers.etcd.endpoints,
-      postgresUrl: servers.postgres.url,
-      schema,
-      tool: "test",
-    },
-    dependencies,
-  );
+  await quorate("backup", "--config", cluster.submitter.configFile, "--out", backup);
+  expect(await quorate("backup", "verify", backup, "--json")).toMatchObject({ ok: true });
   await vote("b-1", "b-2", "b-3");
   await allOnChain();
 }, 180_000);
@@ -166,14 +155,28 @@ async function frozenBecause(): Promise<string | null> {
 }
 
 async function restoreDatabase(): Promise<void> {
-  await restorePostgres(
-    { directory: backup, url: servers.postgres.url, clusterId, replace: true },
-    dependencies,
-  );
+  const to = ["--postgres", servers.postgres.url, "--replace", "--cluster-id", clusterId];
+  await quorate("restore", "--from", backup, ...to);
+}
+
+/** The command line, in this process. @returns what it prints with --json, else nothing */
+async function quorate(...argv: readonly string[]): Promise<unknown> {
+  const said: string[] = [];
+  const data: string[] = [];
+  const plain = (text: string): string => text;
+  const style = { bold: plain, dim: plain, good: plain, bad: plain, warn: plain };
+  const code = await run(argv, {
+    data: (text) => void data.push(text),
+    note: (text) => void said.push(text),
+    style,
+    dataStyle: style,
+  });
+  expect(code, said.join("\n")).toBe(0);
+  return argv.includes("--json") ? JSON.parse(data.join("\n")) : null;
 }
 
 /** Starts the submitter, which is not ready before somebody thaws its sender, and waits until it has looked at the chain. */
-async function startFrozen(): Promise<{ thaw(): Promise<void> }> {
+async function startFrozen(): Promise<{ readonly thaw: () => Promise<void> }> {
   const starting = cluster.submitter.start();
   // Reported by whoever thaws.
   starting.catch(() => {});
@@ -235,7 +238,9 @@ test("an etcd restored from an older snapshot leads to no second record, and his
     servers.etcd.endpoints[0] ?? "",
     `/quorate/${clusterId}/decisions/`,
   );
-  expect(held.map(({ key }) => key.split("/").at(-1)).sort()).toEqual(["a-1", "a-2", "a-3"]);
+  expect(new Set(held.map(({ key }) => key.split("/").at(-1)))).toEqual(
+    new Set(["a-1", "a-2", "a-3"]),
+  );
   await Promise.all([cluster.submitter, ...cluster.nodes].map((app) => app.start()));
   // Its votes are lost, and its trustees give the same ones again.
   await vote("b-1", "e-1");
@@ -258,19 +263,30 @@ test("an etcd restored from an older snapshot leads to no second record, and his
 
 /** As an operator does it: the member's directory anew, out of the snapshot. */
 async function restoreEtcd(): Promise<void> {
-  const { etcdctl } = await locateEtcd();
   const [member] = servers.etcd.members;
-  if (etcdctl === null || member === undefined) throw new Error("there is an etcd and its tool");
+  if (member === undefined) throw new Error("there is an etcd");
   const { name, peerUrl } = member;
   await member.stop();
   const dataDir = join(directory, "servers", "etcd", name);
   await rm(dataDir, { recursive: true });
-  await restoreEtcdMember({
-    directory: backup,
-    tool: etcdctl,
-    plan: { token: freshToken(clusterId), members: [{ name, peerUrl }] },
-    member: { name, peerUrl },
-    dataDir,
+  const of = ["--etcd-data-dir", dataDir, "--etcd-name", name, "--etcd-peer-url", peerUrl];
+  expect(await quorate("restore", "--from", backup, ...of, "--json")).toMatchObject({
+    etcd: { restored: name, commands: [] },
   });
   await member.restart();
 }
+
+test("both restored lead to no second record either", async () => {
+  await cluster.stop();
+  await restoreEtcd();
+  await restoreDatabase();
+  await Promise.all(cluster.nodes.map((app) => app.start()));
+  // Recorded long ago, and known neither to etcd nor to the database.
+  await vote("b-2", "f-1");
+  const { thaw } = await startFrozen();
+  expect((await onChain()).recorded.has("f-1")).toBe(false);
+  await thaw();
+  await allOnChain();
+  for (const txId of ["b-2", "f-1"]) await projected(txId, "CONFIRMED");
+  expectOnce(await onChain());
+});

@@ -445,6 +445,17 @@ test("a snapshot is one that etcd starts from, as another cluster with all that 
     expect(is.id).not.toBe(was.id);
     expect(is.revision).toBeGreaterThanOrEqual(BigInt(manifest.etcd.revisionAtLeast));
     await expect(again.watch(10_000n, () => {}, {})).rejects.toMatchObject({ code: "CORRUPT" });
+    // Whoever watches while it is replaced is told, and does not wait for revisions that mean something else.
+    const begun = Promise.withResolvers<void>();
+    const watching = again.watch(0n, () => begun.resolve(), {});
+    const told = expect(watching).rejects.toThrow("etcd is another cluster now");
+    await begun.promise;
+    const [member] = restored.members;
+    if (member === undefined) throw new Error("it has a member");
+    await member.stop();
+    await restoreMember(etcdctl, dataDir, member);
+    await member.restart();
+    await told;
   } finally {
     await again.stop();
     await restored.stop();
@@ -457,8 +468,16 @@ async function restoreAndStart(tool: string, dataDir: string): Promise<EtcdClust
   await started.stop();
   const [member] = started.members;
   if (member === undefined) throw new Error("it has a member");
-  await rm(join(dataDir, member.name), { recursive: true });
-  const { name, peerUrl } = member;
+  await restoreMember(tool, dataDir, member);
+  return await startEtcd({ dataDir, members: 1 });
+}
+
+async function restoreMember(
+  tool: string,
+  dataDir: string,
+  { name, peerUrl }: { readonly name: string; readonly peerUrl: string },
+): Promise<void> {
+  await rm(join(dataDir, name), { recursive: true });
   await restoreEtcdMember({
     directory: good,
     tool,
@@ -466,5 +485,4 @@ async function restoreAndStart(tool: string, dataDir: string): Promise<EtcdClust
     member: { name, peerUrl },
     dataDir: join(dataDir, name),
   });
-  return await startEtcd({ dataDir, members: 1 });
 }
