@@ -113,6 +113,34 @@ describe("the fault points of a submitter", () => {
     await expect(call(signer, "sign")).rejects.toMatchObject({ code: "TIMEOUT" });
   });
 
+  it("let a lost head pass unheard, and nothing else", async () => {
+    const heads: bigint[] = [];
+    const watched = async (point: string, fails = false): Promise<void> => {
+      const { faulty } = world(losing(point));
+      const port = {
+        watchHeads: async (onHead: (head: { number: bigint }) => unknown) => {
+          await onHead({ number: 1n });
+        },
+      };
+      const { chain } = withFaultPoints(
+        { ...faulty, chain: port as unknown as SubmitterPorts["chain"] },
+        losing(point),
+      );
+      await chain.watchHeads(
+        ({ number }) => {
+          heads.push(number);
+          if (fails) throw new Error("deposed");
+        },
+        { signal: AbortSignal.timeout(1_000) },
+      );
+    };
+    await watched("chain.head.before");
+    expect(heads).toEqual([]);
+    await watched("chain.head.after");
+    expect(heads).toEqual([1n]);
+    await expect(watched("none", true)).rejects.toThrow("deposed");
+  });
+
   it("make of a lost send what a send says, for it never rejects", async () => {
     for (const point of ["chain.send.before", "chain.send.after"]) {
       const { faulty, calls } = world(losing(point));

@@ -47,8 +47,10 @@ const SUBMISSION_OPERATIONS = {
   counts: "pg.counts",
 } as const satisfies Operations<SubmissionStore>;
 
+const HEAD = "chain.head";
+
 const CHAIN_OPERATIONS = {
-  head: "chain.head",
+  head: HEAD,
   finalizedHead: "chain.finalized-head",
   blockAt: "chain.block",
   transactionCount: "chain.count",
@@ -105,12 +107,23 @@ export function withFaultPoints(ports: SubmitterPorts, fault: FaultPoint): Submi
     }),
     submissions: around(ports.submissions, SUBMISSION_OPERATIONS, fault, storeLoss),
     chain: overriding(chain, {
+      // Heads come by themselves. One that is lost is never heard of, or only when it was acted on; the next one comes.
+      watchHeads: (onHead, options) =>
+        ports.chain.watchHeads(
+          (head) =>
+            passing(HEAD, fault, chainLoss, async () => await onHead(head)).catch(
+              (error: unknown) => {
+                if (!isLoss(error)) throw error;
+              },
+            ),
+          options,
+        ),
       // A send never rejects for what an endpoint does; a loss is one more thing it says.
       send: async (raw, options) => {
         try {
           return await chain.send(raw, options);
         } catch (error) {
-          if (!(error instanceof ChainError && error.cause instanceof FaultLoss)) throw error;
+          if (!isLoss(error)) throw error;
           return { kind: "unreachable", detail: error.message };
         }
       },
@@ -118,6 +131,9 @@ export function withFaultPoints(ports: SubmitterPorts, fault: FaultPoint): Submi
     signer: around(ports.signer, SIGNER_OPERATIONS, fault, signerLoss),
   };
 }
+
+const isLoss = (error: unknown): error is ChainError =>
+  error instanceof ChainError && error.cause instanceof FaultLoss;
 
 function commitName(commits: readonly TxCommit[]): string {
   return commits.some(({ writes }) => writes.status === "CONFIRMED") ? CONFIRM : CLAIM;

@@ -20,6 +20,26 @@ const RARE = [
 const isRare = ({ point }: Combination): boolean =>
   RARE.some((name) => point.startsWith(`${name}.`));
 
+/** Reached only by a leader that lives on until something is in a block, and final. */
+const LATE = [
+  "pg.mark-included",
+  "pg.mark-finalized",
+  "pg.unconfirmed",
+  "pg.mark-confirmed",
+  "etcd.confirm",
+  "chain.block",
+  "chain.receipt",
+];
+const isLate = ({ point }: Combination): boolean =>
+  LATE.some((name) => point.startsWith(`${name}.`));
+
+/** What one process is armed with, and whether it should be left alive until late. */
+export interface Dealt {
+  /** The value of QUORATE_FAULT_POINT. */
+  readonly faults: string;
+  readonly late: boolean;
+}
+
 /** Combinations of a crash kind that one process is armed with; the first that is passed ends it. */
 const CRASHES_ARMED = 3;
 /** A loss does not end a process, so it carries more of them. */
@@ -53,22 +73,24 @@ export class FaultMatrix {
     return this.#all.map((one) => ({ ...one, hits: this.#hits.get(keyOf(one)) ?? 0 }));
   }
 
-  /** The value of QUORATE_FAULT_POINT for one process: of what was not met yet, else of everything. */
-  deal(random: SeededRandom): string {
+  /** For one process: of what was not met yet, else of everything. Every second one lives until late, while that is missing. */
+  deal(random: SeededRandom): Dealt {
     const missing = this.missing;
-    const crashes = missing.filter(({ mode }) => mode !== "lose");
-    const losses = missing.filter(({ mode }) => mode === "lose");
+    const late = missing.some((one) => isLate(one) && one.mode !== "lose") && random.below(2) === 0;
     const all = this.#all.filter((one) => !isRare(one));
-    const crashOf = crashes.length > 0 ? crashes : all.filter(({ mode }) => mode !== "lose");
-    const lossOf = losses.length > 0 ? losses : all.filter(({ mode }) => mode === "lose");
+    const of = (wanted: (one: Combination) => boolean, count: number): readonly Combination[] => {
+      const open = missing.filter((one) => !isRare(one) && wanted(one));
+      const some = open.length > 0 ? open : all.filter(wanted);
+      return random.shuffled(some).slice(0, count);
+    };
     const drawn = [
-      ...random.shuffled(crashOf.filter((one) => !isRare(one))).slice(0, CRASHES_ARMED),
-      ...random.shuffled(lossOf.filter((one) => !isRare(one))).slice(0, LOSSES_ARMED),
+      ...of((one) => one.mode !== "lose" && (!late || isLate(one)), CRASHES_ARMED),
+      ...of((one) => one.mode === "lose", LOSSES_ARMED),
       ...random.shuffled(missing.filter(isRare)),
     ];
     // Two ends at one place would hide one another; a loss beside an end comes first.
     const ends = new Set<string>();
-    return drawn
+    const faults = drawn
       .filter(({ point, mode }) => {
         if (mode === "lose") return true;
         if (ends.has(point)) return false;
@@ -76,10 +98,10 @@ export class FaultMatrix {
         return true;
       })
       .map((one) => {
-        const passage = isRare(one) ? 1 : 1 + random.below(PASSAGE_MAX);
+        const passage = isRare(one) || isLate(one) ? 1 : 1 + random.below(PASSAGE_MAX);
         return `${one.point}=${one.mode}@${passage}`;
-      })
-      .join(",");
+      });
+    return { faults: faults.join(","), late };
   }
 }
 

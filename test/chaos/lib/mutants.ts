@@ -76,8 +76,8 @@ export const MUTANTS: readonly Mutant[] = [
             })),
         },
       }),
-    aim: "pg.add-attempt.after=kill@3",
-    weather: ["spike-and-refusal"],
+    aim: "",
+    weather: ["full-blocks"],
   },
   {
     name: "bump-sent-before-stored",
@@ -102,7 +102,6 @@ export const MUTANTS: readonly Mutant[] = [
         chain: {
           transactionCount: (address, _at, options) =>
             ports.chain.transactionCount(address, "latest", options),
-          finalizedHead: (_mode, options) => ports.chain.head(options),
         },
       }),
     aim: "",

@@ -40,6 +40,7 @@ export interface CrewCounts {
 
 interface Member {
   readonly startedMs: number;
+  readonly leadMsMax: number;
   readonly running: LoggedProcess;
   readonly logFile: string;
   read: number;
@@ -52,6 +53,7 @@ interface Member {
 const POLL_MS = 60;
 /** A leader that meets none of its faults for so long is ended anyway, so that others come to lead. */
 const LEAD_MS_MAX = 9_000;
+const LATE_LEAD_MS_MAX = 25_000;
 const SUCCESSOR_WAIT_MS = 12_000;
 /** One that ends so soon without a fault has not started at all. */
 const STARTING_MS = 5_000;
@@ -141,7 +143,8 @@ export class SubmitterCrew {
     const { program, configFile, directory, env, aim } = this.#options;
     const number = ++this.counts.started;
     const logFile = join(directory, `submitter-${number}.log`);
-    const faults = this.#armed ? (aim ?? this.#matrix.deal(this.#random)) : "";
+    const dealt = aim === null ? this.#matrix.deal(this.#random) : { faults: aim, late: true };
+    const faults = this.#armed ? dealt.faults : "";
     const running = await spawnLogged({
       name: `submitter ${number}`,
       command: process.execPath,
@@ -151,6 +154,7 @@ export class SubmitterCrew {
     });
     this.#members.add({
       startedMs: performance.now(),
+      leadMsMax: dealt.late ? LATE_LEAD_MS_MAX : LEAD_MS_MAX,
       running,
       logFile,
       read: 0,
@@ -170,7 +174,7 @@ export class SubmitterCrew {
       return;
     }
     const { leadsSinceMs } = member;
-    const tired = leadsSinceMs !== null && performance.now() - leadsSinceMs > LEAD_MS_MAX;
+    const tired = leadsSinceMs !== null && performance.now() - leadsSinceMs > member.leadMsMax;
     if (this.#armed && tired && !member.standsStill) await this.killLeader();
   }
 

@@ -12,6 +12,9 @@ const FUNDS_WEI = 10n ** 21n;
 /** Far above what a submitter offers at first, below the cap up to which it raises. */
 const SPIKE_WEI = 60n * GWEI;
 const BROKE_WEI = 1_000n;
+const NO_ROOM_GAS = quantity(30_000);
+const ROOM_GAS = quantity(30_000_000);
+const WAITING_MS_MAX = 6_000;
 
 export const WEATHER = [
   "reorg",
@@ -21,7 +24,7 @@ export const WEATHER = [
   "foreign-then-reorg",
   "phantom-nonce",
   "fee-spike",
-  "spike-and-refusal",
+  "full-blocks",
   "broke",
   "lag",
   "stale",
@@ -78,11 +81,12 @@ export class Weather {
     await this.mend();
   }
 
-  /** Money back, base fee down, endpoints honest. */
+  /** Money back, base fee down, room in the blocks, endpoints honest. */
   async mend(): Promise<void> {
     for (const proxy of this.#options.proxies) proxy.lie = { kind: "none" };
     await this.#setBalance(FUNDS_WEI);
     await this.#rpc("anvil_setNextBlockBaseFeePerGas", [quantity(GWEI)]);
+    await this.#rpc("evm_setBlockGasLimit", [ROOM_GAS]);
   }
 
   async #happen(kind: WeatherKind, signal: AbortSignal): Promise<boolean> {
@@ -100,11 +104,14 @@ export class Weather {
         return await this.#foreignThenReorg(signal);
       case "phantom-nonce":
         return await this.#phantom(signal);
-      case "fee-spike":
-        await this.#holdBaseFee(3_500, signal);
-        return true;
-      case "spike-and-refusal":
-        return await this.#spikeAndRefusal(signal);
+      case "fee-spike": {
+        // What is signed under a spike offers enough; only what waits already is caught by it.
+        const waits = await this.#somethingWaits(signal);
+        await this.#holdBaseFee(4_500, signal);
+        return waits;
+      }
+      case "full-blocks":
+        return await this.#fullBlocks(signal);
       case "broke":
         await this.#setBalance(BROKE_WEI);
         await this.#pause(3_000, signal);
@@ -210,13 +217,33 @@ export class Weather {
     }
   }
 
-  /** Too dear for what was offered, while no endpoint takes anything better. */
-  async #spikeAndRefusal(signal: AbortSignal): Promise<boolean> {
-    const spike = this.#holdBaseFee(4_500, signal);
-    await this.#pause(1_000, signal);
-    const refused = this.#allRefuse(6_500, signal);
-    await Promise.all([spike, refused]);
+  /**
+   * No batch fits a block, and no endpoint takes another transaction, so a dearer one is stored and not heard of; then there
+   * is room again, and the one that waited all along is mined.
+   */
+  async #fullBlocks(signal: AbortSignal): Promise<boolean> {
+    if (!(await this.#somethingWaits(signal))) return false;
+    await this.#rpc("evm_setBlockGasLimit", [NO_ROOM_GAS]);
+    const refused = this.#allRefuse(7_500, signal);
+    await this.#pause(4_500, signal);
+    await this.#rpc("evm_setBlockGasLimit", [ROOM_GAS]);
+    await refused;
     return true;
+  }
+
+  /** Waits until a transaction of the sender is in the pool. @returns whether one is. */
+  async #somethingWaits(signal: AbortSignal): Promise<boolean> {
+    const count = async (at: "latest" | "pending"): Promise<bigint> =>
+      await readQuantity(this.#options.rpcUrl, "eth_getTransactionCount", [
+        this.#account.address,
+        at,
+      ]);
+    const untilMs = performance.now() + WAITING_MS_MAX;
+    while (performance.now() < untilMs && !signal.aborted) {
+      if ((await count("pending")) > (await count("latest"))) return true;
+      await this.#pause(40, signal);
+    }
+    return false;
   }
 
   async #holdBaseFee(forMs: number, signal: AbortSignal, wei = SPIKE_WEI): Promise<void> {
