@@ -56,7 +56,7 @@ beforeAll(async () => {
     trustees: 2,
     threshold: 2,
     // What is voted on again after a restore must not be cut off by a slow machine.
-    protocol: { deadlineMs: 180_000 },
+    protocol: { deadlineMs: 600_000 },
   });
   undo.push(() => cluster.stop());
   pool = createPool({ url: servers.postgres.url, schema, logger: memoryLogger() });

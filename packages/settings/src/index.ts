@@ -13,6 +13,7 @@ export { runApp } from "./run-app.ts";
 export {
   type NodeSettings,
   nodeSchema,
+  retentionOf,
   type SubmitterSettings,
   submitterSchema,
 } from "./schemas.ts";

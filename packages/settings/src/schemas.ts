@@ -8,6 +8,7 @@ import {
   parseEvmAddress,
   parseNodeId,
   type Result,
+  type RetentionOptions,
 } from "@quorate/core";
 import { z } from "zod";
 
@@ -189,7 +190,13 @@ export const retentionSchema = z.strictObject({
   submissionsMs: ageMs(DEFAULT_RETENTION.submissionsMs),
   voteHistoryMs: ageMs(DEFAULT_RETENTION.voteHistoryMs),
   voteHistory: z.enum(["delete", "archive"]).default(DEFAULT_RETENTION.voteHistory),
-  earlyAfterMs: ageMs(DEFAULT_RETENTION.earlyAfterMs),
+  /** Default: 300,000, or the deadline where that is longer. */
+  earlyAfterMs: z
+    .number()
+    .int()
+    .min(1)
+    .max(36_500 * DAY_MS)
+    .optional(),
   highMark: z.number().default(DEFAULT_RETENTION.highMark),
   lowMark: z.number().default(DEFAULT_RETENTION.lowMark),
   compactionMarginRevisions: z
@@ -248,6 +255,17 @@ const submitterShape = z.strictObject({
 const whenSignerIsKnown = ({ value }: { readonly value: unknown }): boolean =>
   z.object({ signer: z.object({ kind: z.string() }) }).safeParse(value).success;
 
+/** The retention rules as they are meant: nothing is purged early before its deadline, however long that is. */
+export function retentionOf(settings: {
+  readonly retention: z.output<typeof retentionSchema>;
+  readonly protocol: { readonly deadlineMs: number };
+}): RetentionOptions {
+  const { retention, protocol } = settings;
+  const { earlyAfterMs = Math.max(DEFAULT_RETENTION.earlyAfterMs, protocol.deadlineMs) } =
+    retention;
+  return { ...retention, earlyAfterMs };
+}
+
 /** Everything the submitter is told. */
 export const submitterSchema = submitterShape
   .refine(({ signer, keyFile }) => signer.kind !== "keyFile" || keyFile !== undefined, {
@@ -261,7 +279,7 @@ export const submitterSchema = submitterShape
     when: whenSignerIsKnown,
   })
   .superRefine(({ retention, protocol }, context) => {
-    const checked = checkRetention(retention, protocol.deadlineMs);
+    const checked = checkRetention(retentionOf({ retention, protocol }), protocol.deadlineMs);
     if (checked.ok) return;
     const { option, message } = checked.error;
     context.addIssue({ code: "custom", path: ["retention", option], message });

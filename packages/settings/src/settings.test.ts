@@ -11,7 +11,7 @@ import {
   type Problem,
   pathBeside,
 } from "./load-settings.ts";
-import { type NodeSettings, nodeSchema, submitterSchema } from "./schemas.ts";
+import { type NodeSettings, nodeSchema, retentionOf, submitterSchema } from "./schemas.ts";
 import { NODE_SETTINGS, SUBMITTER_SETTINGS } from "./setting-lists.ts";
 
 const GOOD = {
@@ -350,5 +350,44 @@ describe("where the submitter's key is", () => {
     expect(
       told({ ...SUBMITTER, clusterId: "", colour: "red" }).map((p) => p.split(":")[0]),
     ).toEqual(["clusterId", "colour", "keyFile"]);
+  });
+});
+
+const SUBMITTER_GOOD = {
+  clusterId: "demo",
+  keyFile: "evm.key",
+  etcd: { hosts: ["http://127.0.0.1:2379"] },
+  postgres: { url: "postgres://127.0.0.1/quorate" },
+  chain: {
+    rpcUrls: ["http://127.0.0.1:8545"],
+    chainId: 31_337,
+    contractAddress: `0x${"c0".repeat(20)}`,
+  },
+};
+
+describe("retention", () => {
+  const rules = (retention: object, deadlineMs = 30_000) => {
+    const { retention: parsed } = submitterSchema.parse({
+      ...SUBMITTER_GOOD,
+      retention,
+      protocol: { deadlineMs },
+    });
+    return retentionOf({ retention: parsed, protocol: { deadlineMs } });
+  };
+
+  test("purges nothing early before its deadline, however long that is", () => {
+    expect(rules({}).earlyAfterMs).toBe(300_000);
+    expect(rules({}, 600_000).earlyAfterMs).toBe(600_000);
+    expect(rules({ earlyAfterMs: 700_000 }, 600_000).earlyAfterMs).toBe(700_000);
+  });
+
+  test("is refused when it contradicts itself, by the setting's name", () => {
+    const problem = (retention: object) =>
+      submitterSchema
+        .safeParse({ ...SUBMITTER_GOOD, retention })
+        .error?.issues.map((issue) => issue.path.join("."));
+    expect(problem({ recordsMs: 1_000 })).toEqual(["retention.recordsMs"]);
+    expect(problem({ earlyAfterMs: 1_000 })).toEqual(["retention.earlyAfterMs"]);
+    expect(problem({ highMark: 0.5 })).toEqual(["retention.lowMark"]);
   });
 });

@@ -10,7 +10,7 @@ import {
   withFaultPoints,
 } from "@quorate/engine";
 import { type AbortOptions, type Lifecycle, noFault, StoreError } from "@quorate/ports";
-import { faultPointFrom, type SubmitterSettings } from "@quorate/settings";
+import { faultPointFrom, retentionOf, type SubmitterSettings } from "@quorate/settings";
 import { createEtcdTallyStore } from "@quorate/store-etcd";
 import {
   createAuditLog,
@@ -94,7 +94,7 @@ export async function composeSubmitter(
   const audit = createAuditLog(pool);
   const collector = new GarbageCollector(
     {
-      retention: settings.retention,
+      retention: retentionOf(settings),
       candidate,
       leaseTtlSeconds: settings.leaseTtlSeconds,
       watchIntervalMs: STORAGE_WATCH_INTERVAL_MS,
