@@ -15,13 +15,15 @@ const POINTS = [
   "pg.mark-finalized.before",
   "etcd.confirm.after",
 ];
+const FAULTS_MET = 8;
 const TIMING: Timing = {
-  stormMsMin: 10_000,
-  stormMsMax: 40_000,
-  calmMsMax: 60_000,
+  stormMsMin: 12_000,
+  stormMsMax: 100_000,
+  calmMsMax: 100_000,
   extraSeedsMax: 0,
+  newHits: FAULTS_MET,
 };
-const RUN_MS_MAX = 150_000;
+const RUN_MS_MAX = 240_000;
 const SEED = 1;
 
 let directory: string;
@@ -55,7 +57,7 @@ it(
     const report = await run("honest", {});
     expect(report.faults).toEqual([]);
     expect(report.totals).toMatchObject({ transactions: 60, recorded: 60, stoppedByContract: 0 });
-    expect(report.points.filter(({ hits }) => hits > 0).length).toBeGreaterThan(POINTS.length);
+    expect(report.points.filter(({ hits }) => hits > 0).length).toBeGreaterThanOrEqual(FAULTS_MET);
   },
   RUN_MS_MAX,
 );

@@ -28,6 +28,8 @@ export interface Timing {
   readonly calmMsMax: number;
   /** Seeds that are added to meet what was not met. */
   readonly extraSeedsMax: number;
+  /** Combinations that a seed should meet before its storm may end; an even share of what is missing by default. */
+  readonly newHits?: number;
 }
 
 export interface ChaosReport {
