@@ -1,16 +1,11 @@
 import { type Command, InvalidArgumentError } from "commander";
 import type { CommandContext } from "../context.ts";
 import { httpUrl, httpUrls } from "../options.ts";
-import {
-  type BackupOptions,
-  backupAction,
-  type RestoreOptions,
-  restoreAction,
-  verifyAction,
-} from "./backup-actions.ts";
+import type { BackupOptions, RestoreOptions } from "./backup-actions.ts";
 
 /** `backup`, `backup verify` and `restore`. */
 export function addBackupCommands(program: Command, { terminal, done }: CommandContext): void {
+  const actions = () => import("./backup-actions.ts");
   const backup = program
     .command("backup")
     .description("back up etcd and PostgreSQL of a cluster while it runs")
@@ -36,7 +31,9 @@ Examples:
   quorate backup --etcd http://127.0.0.1:2379 --postgres postgres://… --cluster-id main --out my-backup
   quorate backup verify my-backup`,
     )
-    .action(done((options: BackupOptions) => backupAction(options, terminal)));
+    .action(
+      done(async (options: BackupOptions) => (await actions()).backupAction(options, terminal)),
+    );
   backup
     .command("verify")
     .description("read a backup to its end and say all that is wrong with it")
@@ -44,9 +41,9 @@ Examples:
     .option("--json", "print one JSON document")
     .addHelpText("after", "\nExample:\n  quorate backup verify my-backup --json | jq .problems")
     .action(
-      done((directory: string, _options: unknown, command: Command) =>
+      done(async (directory: string, _options: unknown, command: Command) =>
         // The parent has a --json too, and takes it.
-        verifyAction(directory, command.optsWithGlobals(), terminal),
+        (await actions()).verifyAction(directory, command.optsWithGlobals(), terminal),
       ),
     );
   program
@@ -83,7 +80,9 @@ Examples:
   quorate restore --from my-backup --etcd-data-dir /var/lib/etcd/e1 --etcd-name e1 \\
     --etcd-members e1=http://10.0.0.1:2380,e2=http://10.0.0.2:2380,e3=http://10.0.0.3:2380`,
     )
-    .action(done((options: RestoreOptions) => restoreAction(options, terminal)));
+    .action(
+      done(async (options: RestoreOptions) => (await actions()).restoreAction(options, terminal)),
+    );
 }
 
 /** For commander: `name=url` pairs separated by commas. */

@@ -4,9 +4,9 @@ import { deployRecorder, loadKeyFile } from "@quorate/chain-evm";
 import {
   type EvmAddress,
   type ParseError,
+  type ProtocolConfig,
   parseClusterId,
   parseEvmAddress,
-  type ProtocolConfig,
   type Result,
   thresholdProblems,
 } from "@quorate/core";

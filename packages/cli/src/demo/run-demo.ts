@@ -14,7 +14,7 @@ import { table } from "../render/table.ts";
 import { jsonDocument, type Style, type Terminal } from "../terminal.ts";
 import { componentVersions } from "./component-versions.ts";
 import { failedResult, type Narrator, play, type ScenarioResult } from "./play.ts";
-import { type Scenario, SCENARIOS, THRESHOLD, TRUSTEES } from "./scenarios.ts";
+import { SCENARIOS, type Scenario, THRESHOLD, TRUSTEES } from "./scenarios.ts";
 
 export interface DemoOptions {
   readonly etcd: 1 | 3;
