@@ -45,8 +45,8 @@ export interface CheckReport {
   readonly wrongSlots: readonly string[];
 }
 
-const RECORDED = toEventSelector("Recorded(bytes32,uint64)");
-const DUPLICATE = toEventSelector("Duplicate(bytes32,uint64,uint64)");
+export const RECORDED = toEventSelector("Recorded(bytes32,uint64)");
+export const DUPLICATE = toEventSelector("Duplicate(bytes32,uint64,uint64)");
 const DOMAIN = keccak256(stringToHex("quorate/record/v1"));
 
 /** How many laws a report breaks, each counted once. */
@@ -57,23 +57,48 @@ export function faultsOf(report: CheckReport): readonly string[] {
     .map(([law, found]) => `${law}: ${found.length} (${found.slice(0, 3).join(", ")})`);
 }
 
-/** Holds what was decided against the contract's events, PostgreSQL and etcd. */
+/** Holds what was decided against the contract's events, the blocks, PostgreSQL and etcd. */
 export async function check(request: CheckRequest): Promise<CheckReport> {
+  return judge(request, {
+    logs: await readLogs(request),
+    rows: await readRows(request),
+    statuses: await readStatuses(request),
+    mined: await readMined(request),
+    slots: await readSlots(request),
+  });
+}
+
+/** Everything that was read, as it was found. */
+export interface Findings {
+  /** The contract's events, those of reorged blocks not among them. */
+  readonly logs: readonly EventFound[];
+  /** PostgreSQL's submissions by transaction id. */
+  readonly rows: ReadonlyMap<string, { readonly state: string; readonly tx: string | null }>;
+  /** etcd's status words by transaction id. */
+  readonly statuses: ReadonlyMap<string, string>;
+  /** The sender's transactions in canonical blocks, by nonce. */
+  readonly mined: ReadonlyMap<string, string>;
+  readonly slots: readonly SlotFound[];
+}
+
+/** The verdict over what was found. Pure. */
+export function judge(
+  request: Pick<CheckRequest, "clusterId" | "decided" | "foreignHashes">,
+  findings: Findings,
+): CheckReport {
   const { clusterId, decided } = request;
   const valueOf = new Map(decided.map(({ txId, value }) => [keyOf(clusterId, txId), value]));
   const nameOf = new Map(decided.map(({ txId }) => [keyOf(clusterId, txId), txId]));
   const seen = new Map<string, { value: bigint; tx: string }[]>();
   const stopped = new Set<string>();
   const foreign = new Set<string>();
-  for (const log of await readLogs(request)) {
+  for (const log of findings.logs) {
     const name = nameOf.get(log.key);
     if (name === undefined) foreign.add(log.key);
     else if (log.topic === DUPLICATE) stopped.add(name);
     else if (log.topic === RECORDED)
       seen.set(log.key, [...(seen.get(log.key) ?? []), { value: log.value, tx: log.tx }]);
   }
-  const rows = await readRows(request);
-  const statuses = await readStatuses(request);
   const report = {
     decided: decided.length,
     recorded: [...seen.values()].reduce((sum, events) => sum + events.length, 0),
@@ -85,36 +110,35 @@ export async function check(request: CheckRequest): Promise<CheckReport> {
     stuck: [] as string[],
     wrongTransaction: [] as string[],
     unconfirmed: [] as string[],
-    ...(await checkNonces(request)),
+    ...judgeNonces(request.foreignHashes, findings),
   };
   for (const [key, txId] of nameOf) {
     const events = seen.get(key) ?? [];
-    const row = rows.get(txId);
+    const row = findings.rows.get(txId);
     if (events.length === 0) report.missing.push(txId);
     if (events.length > 1) report.duplicates.push(txId);
     if (events.some(({ value }) => value !== valueOf.get(key))) report.wrongValue.push(txId);
     if (row?.state !== "FINALIZED") report.stuck.push(`${txId} ${row?.state ?? "unknown"}`);
     else if (row.tx !== null && !events.some(({ tx }) => tx === row.tx))
       report.wrongTransaction.push(txId);
-    const status = statuses.get(txId);
+    const status = findings.statuses.get(txId);
     if (status !== "CONFIRMED") report.unconfirmed.push(`${txId} ${status ?? "unknown"}`);
   }
   return report;
 }
 
 /** keccak256(abi.encode(keccak256("quorate/record/v1"), clusterId, txId)). */
-function keyOf(clusterId: string, txId: string): string {
+export function keyOf(clusterId: string, txId: string): string {
   const types = [{ type: "bytes32" }, { type: "string" }, { type: "string" }] as const;
   return keccak256(encodeAbiParameters(types, [DOMAIN, clusterId, txId]));
 }
 
 /** Holds every transaction of the sender in a block against what PostgreSQL says of its nonce. */
-async function checkNonces(
-  request: CheckRequest,
-): Promise<Pick<CheckReport, "unknownTransactions" | "wrongSlots">> {
-  const mined = await readMined(request);
-  const slots = await readSlots(request);
-  const foreign = new Set(request.foreignHashes.map((hash) => hash.toLowerCase()));
+function judgeNonces(
+  foreignHashes: readonly string[],
+  { mined, slots }: Findings,
+): Pick<CheckReport, "unknownTransactions" | "wrongSlots"> {
+  const foreign = new Set(foreignHashes.map((hash) => hash.toLowerCase()));
   const stored = new Set(slots.flatMap(({ hashes }) => hashes));
   const unknownTransactions = [...mined.values()].filter(
     (hash) => !stored.has(hash) && !foreign.has(hash),
@@ -153,14 +177,15 @@ async function readMined({
   return mined;
 }
 
-interface SlotRow {
+/** One nonce in PostgreSQL, with the hashes of all that was signed for it. */
+export interface SlotFound {
   readonly nonce: string;
   readonly state: string;
   readonly hashes: readonly string[];
 }
 
-async function readSlots(request: CheckRequest): Promise<SlotRow[]> {
-  return await query<SlotRow>(
+async function readSlots(request: CheckRequest): Promise<SlotFound[]> {
+  return await query<SlotFound>(
     request,
     (schema) => `SELECT s.nonce::text AS nonce, s.state,
         array_remove(array_agg('0x' || encode(a.hash, 'hex')), NULL) AS hashes
@@ -169,14 +194,18 @@ async function readSlots(request: CheckRequest): Promise<SlotRow[]> {
   );
 }
 
-interface Log {
+export interface EventFound {
   readonly topic: string;
   readonly key: string;
   readonly value: bigint;
   readonly tx: string;
 }
 
-async function readLogs({ rpcUrl, contractAddress, fromBlock }: CheckRequest): Promise<Log[]> {
+async function readLogs({
+  rpcUrl,
+  contractAddress,
+  fromBlock,
+}: CheckRequest): Promise<EventFound[]> {
   const body = {
     jsonrpc: "2.0",
     id: 1,
@@ -188,7 +217,7 @@ async function readLogs({ rpcUrl, contractAddress, fromBlock }: CheckRequest): P
   const answer = await post(rpcUrl, body);
   const logs: unknown = Reflect.get(Object(answer), "result");
   if (!Array.isArray(logs)) throw new Error(`no events: ${JSON.stringify(answer)}`);
-  return logs.flatMap((log: unknown): Log[] => {
+  return logs.flatMap((log: unknown): EventFound[] => {
     const topics: unknown = Reflect.get(Object(log), "topics");
     const [topic, key] = Array.isArray(topics) ? topics.map(String) : [];
     if (topic === undefined || key === undefined || ![RECORDED, DUPLICATE].includes(topic as never))

@@ -41,9 +41,9 @@ export interface Dealt {
 }
 
 /** Combinations of a crash kind that one process is armed with; the first that is passed ends it. */
-const CRASHES_ARMED = 3;
+const CRASHES_ARMED = 6;
 /** A loss does not end a process, so it carries more of them. */
-const LOSSES_ARMED = 6;
+const LOSSES_ARMED = 10;
 const PASSAGE_MAX = 4;
 
 /** Which fault was met how often, and which to try next. */
