@@ -53,6 +53,8 @@ export interface AdmissionDependencies {
   readonly onBadSignature: (entry: StandaloneViolation) => void;
   /** Takes genuine votes that are refused (stale, or of a trustee banned for an opinion): two that differ are a proof (I4). */
   readonly onRefusedVote: (vote: VerifiedVote) => void;
+  /** Told of each genuine frame that its own trustee published: when it was signed shows what its clock says. */
+  readonly onHeard?: ((vote: SignedVote) => void) | undefined;
   /** How long a transaction stays open at most, in ms. */
   readonly deadlineMs: number;
 }
@@ -161,6 +163,9 @@ export class Admission {
       this.#blameAuthor(message, opened.votes);
       return refuse("REJECT", "bad_signature");
     }
+    // What others pass on may be old; what a trustee publishes is not older than it wants it to seem.
+    const newest = opened.votes.at(-1);
+    if (newest !== undefined && message.author === trustee.peerId) this.#deps.onHeard?.(newest);
     if (banned !== undefined || stale) {
       for (const vote of verified.value) this.#deps.onRefusedVote(vote);
       return refuse("IGNORE", banned !== undefined ? "trustee_banned" : "stale");

@@ -1,3 +1,4 @@
+import { REFUSAL_REASONS, SUBMISSION_MOVES } from "@quorate/core";
 import type { Counter, Gauge, Histogram, MetricsFactory } from "@quorate/ports";
 
 const VIOLATIONS = [
@@ -42,8 +43,9 @@ export function nodeMetrics(factory: MetricsFactory): NodeMetrics {
     }),
     votesRejected: factory.counter({
       name: "votes_rejected_total",
-      help: "Votes refused at admission, by reason.",
+      help: "Messages refused at admission, by reason; the copies of one already taken as duplicate.",
       labels: ["reason"],
+      initial: [...REFUSAL_REASONS, "duplicate"].map((reason) => ({ reason })),
     }),
     votesRejectedByzantine: factory.counter({
       name: "votes_rejected_byzantine_total",
@@ -143,6 +145,7 @@ export function submitterMetrics(factory: MetricsFactory): SubmitterMetrics {
       name: "submission_latency_seconds",
       help: "From the queue to broadcast, inclusion and finality, each by itself.",
       labels: ["stage"],
+      initial: ["broadcast", "included", "finalized"].map((stage) => ({ stage })),
       buckets: [...SECONDS, 60, 120, 300, 900],
     }),
     claims: factory.counter({
@@ -163,7 +166,17 @@ export function submitterMetrics(factory: MetricsFactory): SubmitterMetrics {
       name: "submission_sends_total",
       help: "Answers of RPC endpoints to raw transactions.",
       labels: ["outcome"],
-      initial: [{ outcome: "accepted" }, { outcome: "already-known" }],
+      initial: [
+        "accepted",
+        "already-known",
+        "nonce-too-low",
+        "underpriced",
+        "fee-too-low",
+        "insufficient-funds",
+        "rejected",
+        "unreachable",
+        "unknown",
+      ].map((outcome) => ({ outcome })),
     }),
     leader: factory.gauge({ name: "submitter_leader", help: "1 while this process leads." }),
     frozen: factory.gauge({
@@ -186,6 +199,7 @@ export function submitterMetrics(factory: MetricsFactory): SubmitterMetrics {
       name: "submissions",
       help: "Submissions by state.",
       labels: ["state"],
+      initial: Object.keys(SUBMISSION_MOVES).map((state) => ({ state })),
     }),
     projectorRevision: factory.gauge({
       name: "projector_revision",

@@ -19,6 +19,7 @@ export {
   GarbageCollector,
   type GcReport,
 } from "./garbage-collector.ts";
+export { type GarbageMetrics, garbageMetrics } from "./garbage-metrics.ts";
 export { HistoryCheck, type HistoryReport } from "./history-check.ts";
 export type { Observer } from "./membership.ts";
 export { Projector, type ProjectorDependencies } from "./projector.ts";
@@ -28,11 +29,18 @@ export {
   type ReceiptBookOptions,
 } from "./receipt-book.ts";
 export { RECEIPT_BOUNDS } from "./receipt-budget.ts";
+export { type ReceiptMetrics, receiptMetrics } from "./receipt-metrics.ts";
 export type { Refusal } from "./refusal.ts";
 export { rendezvousRank } from "./rendezvous.ts";
 export { ReputationKeeper, type ReputationKeeperDependencies } from "./reputation-keeper.ts";
 export { type ClaimsOptions, SubmissionClaims } from "./submission-claims.ts";
 export { type SenderOptions, SubmissionSender } from "./submission-sender.ts";
+export {
+  SubmitterGauges,
+  type SubmitterGaugesDependencies,
+  type SubmitterWatchMetrics,
+  submitterWatchMetrics,
+} from "./submitter-gauges.ts";
 export {
   type SubmitterDependencies,
   type SubmitterOptions,
@@ -45,6 +53,7 @@ export {
   drainTrustee,
   type LeavingTrustee,
 } from "./trustee-changes.ts";
+export { type TrusteeMetrics, trusteeMetrics } from "./trustee-metrics.ts";
 export {
   type Check,
   TrusteeNode,

@@ -3,7 +3,6 @@ import {
   LIMITS,
   type NodeId,
   type PeerId,
-  REFUSAL_REASONS,
   type Receipt,
   type RefusalReason,
   refusedMessageHash,
@@ -12,13 +11,13 @@ import {
 import type {
   AbortOptions,
   Clock,
-  Counter,
   Logger,
   MetricsFactory,
   TallyStore,
   VoteSigner,
 } from "@quorate/ports";
 import { RECEIPT_BOUNDS, ReceiptBudget } from "./receipt-budget.ts";
+import { type ReceiptMetrics, receiptMetrics } from "./receipt-metrics.ts";
 import type { Refusal, RefusalSink } from "./refusal.ts";
 import type { RefusedMessages } from "./refusal-tally.ts";
 
@@ -51,9 +50,7 @@ export class ReceiptBook implements RefusalSink {
   readonly #deps: ReceiptBookDependencies;
   readonly #budget: ReceiptBudget;
   readonly #runStartedAtMs: number;
-  readonly #issued: Counter<"reason">;
-  readonly #aggregated: Counter;
-  readonly #lost: Counter;
+  readonly #metrics: ReceiptMetrics;
   readonly #running = new AbortController();
   #sequence = 0;
   /** Messages not yet in the metric: a label look-up for each would cost more than all the rest. */
@@ -83,27 +80,7 @@ export class ReceiptBook implements RefusalSink {
     this.#budget = new ReceiptBudget(options.peerId, clock.monotonicMs());
     this.#runStartedAtMs = Math.floor(clock.nowMs());
     this.#windowEndsMs = clock.monotonicMs() + RECEIPT_BOUNDS.windowMs;
-    this.#issued = metrics.counter({
-      name: "receipts_total",
-      help: "Refused messages, by reason; each is in a receipt.",
-      labels: ["reason"],
-      initial: REFUSAL_REASONS.map((reason) => ({ reason })),
-    });
-    this.#aggregated = metrics.counter({
-      name: "receipts_aggregated_total",
-      help: "Refused messages that were counted into a receipt with others.",
-      initial: [{}],
-    });
-    this.#lost = metrics.counter({
-      name: "receipts_lost_total",
-      help: "Refused messages whose receipt could not be written before this process ended.",
-      initial: [{}],
-    });
-    metrics.gauge({
-      name: "receipts_unwritten",
-      help: "Signed receipts that are not in the store yet.",
-      collect: () => this.#unwritten.length,
-    });
+    this.#metrics = receiptMetrics(metrics, () => this.#unwritten.length);
   }
 
   /**
@@ -130,7 +107,7 @@ export class ReceiptBook implements RefusalSink {
       if (receipt !== null) return receipt;
     }
     if (this.#ended) {
-      this.#lost.inc({}, count);
+      this.#metrics.lost.inc({}, count);
       return null;
     }
     this.#uncountedAggregated += count;
@@ -225,7 +202,7 @@ export class ReceiptBook implements RefusalSink {
     this.#sequence++;
     this.#recent.push(receipt);
     if (this.#recent.length > RECEIPT_BOUNDS.recentMax) this.#recent.shift();
-    if (this.#ended) this.#lost.inc({}, receipt.count);
+    if (this.#ended) this.#metrics.lost.inc({}, receipt.count);
     else this.#unwritten.push(receipt);
     return receipt;
   }
@@ -266,15 +243,15 @@ export class ReceiptBook implements RefusalSink {
     this.#closeWindow();
     const left = [...this.#unwritten, ...this.#closed];
     const messages = left.reduce((sum, { count }) => sum + count, 0);
-    this.#lost.inc({}, messages);
+    this.#metrics.lost.inc({}, messages);
     this.#countMetrics();
     if (messages > 0) logger.error("refused messages have no receipt in the store", { messages });
   }
 
   #countMetrics(): void {
-    for (const [reason, count] of this.#uncounted) this.#issued.inc({ reason }, count);
+    for (const [reason, count] of this.#uncounted) this.#metrics.issued.inc({ reason }, count);
     this.#uncounted.clear();
-    if (this.#uncountedAggregated > 0) this.#aggregated.inc({}, this.#uncountedAggregated);
+    if (this.#uncountedAggregated > 0) this.#metrics.aggregated.inc({}, this.#uncountedAggregated);
     this.#uncountedAggregated = 0;
   }
 }

@@ -37,6 +37,7 @@ import { describeMembership, type Membership, type Observer, observersOf } from 
 import { ReceiptBook } from "./receipt-book.ts";
 import { type RefusedByRules, refusalByNetwork, refusalByRules } from "./refusal.ts";
 import { TallyView } from "./tally-view.ts";
+import { TrusteeBoard } from "./trustee-metrics.ts";
 import { type PipelineOptions, VotePipeline } from "./vote-pipeline.ts";
 import { type CastOutcome, type PublisherOptions, VotePublisher } from "./vote-publisher.ts";
 
@@ -69,7 +70,7 @@ export interface TrusteeNodeDependencies {
   readonly fault?: FaultPoint | undefined;
 }
 
-/** How often it is looked whether an earlier epoch's trustees still have open transactions, in ms. */
+/** How often it is looked whether an earlier epoch's trustees still have open transactions, and who is connected, in ms. */
 const AUTHORS_INTERVAL_MS = 5_000;
 
 /** One condition of readiness. */
@@ -85,6 +86,7 @@ export class TrusteeNode {
   readonly #options: TrusteeNodeOptions;
   readonly #deps: TrusteeNodeDependencies;
   readonly #metrics: NodeMetrics;
+  readonly #board: TrusteeBoard;
   readonly #verify: Verify;
   readonly #running = new AbortController();
   readonly #background: Promise<unknown>[] = [];
@@ -104,6 +106,7 @@ export class TrusteeNode {
     this.#options = options;
     this.#deps = dependencies;
     this.#metrics = nodeMetrics(dependencies.metrics);
+    this.#board = new TrusteeBoard(dependencies.metrics);
     const { store, gossip, signer, clock, logger, ed25519 } = dependencies;
     const { nodeId } = options;
     this.#verify = (key, message, signature) => ed25519.verify(key, message, signature);
@@ -157,6 +160,7 @@ export class TrusteeNode {
     await this.#publisher?.load();
     for (const [peer, ban] of sound) this.#response.shutOut(peer, ban.reason);
     this.#refreshAuthors();
+    this.#refreshBoard();
     gossip.onRefused((refusal) => this.receipts.refuse(refusalByNetwork(refusal)));
     gossip.setValidator((message) => this.#admission().validate(message));
     await this.#accusations?.load();
@@ -335,6 +339,7 @@ export class TrusteeNode {
       },
       onBadSignature: (entry) => accusations.badSignature(entry),
       onRefusedVote: (vote) => accusations.refused(vote),
+      onHeard: ({ vote }) => this.#board.heard(vote.nodeId, vote.issuedAtMs, clock.nowMs()),
       deadlineMs: protocol.deadlineMs,
     });
     this.#admission = () => admission;
@@ -371,6 +376,7 @@ export class TrusteeNode {
 
   async #onChanges(all: ChangeSet): Promise<void> {
     const set = this.#response.sift(all);
+    this.#board.note(set, this.view);
     const touched = this.view.apply(set);
     for (const change of set.changes) await this.#onChange(change);
     this.#pipeline?.onView(touched);
@@ -390,6 +396,7 @@ export class TrusteeNode {
       this.#config = await store.readConfig({ signal: this.#running.signal });
       this.#pipeline?.setConfig(this.#config);
       this.#refreshAuthors();
+      this.#refreshBoard();
       logger.info("trustee set changed", { epoch: this.#config.set.epoch });
     } else if (change.kind === "unreadable")
       logger.error("etcd holds what no node of this version wrote", {
@@ -416,7 +423,14 @@ export class TrusteeNode {
     while (!signal.aborted) {
       await this.#deps.clock.sleep(AUTHORS_INTERVAL_MS, { signal });
       this.#refreshAuthors();
+      this.#refreshBoard();
     }
+  }
+
+  #refreshBoard(): void {
+    const { gossip } = this.#deps;
+    const status = { ...gossip.status(), self: gossip.localPeerId };
+    this.#board.refresh(this.#configured().set, this.view, status, this.checks());
   }
 
   #onRefusedByRules(vote: VerifiedVote, code: RefusedByRules): void {

@@ -37,6 +37,7 @@ export function gossipStatusOf(node: Node | null, listeners: Listeners): GossipS
           address: connection.remoteAddr.toString(),
           direction: connection.direction,
           openedAtMs: connection.timeline.open,
+          roundTripMs: connection.rtt ?? null,
         },
       ];
     }),

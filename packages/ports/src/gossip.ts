@@ -65,6 +65,8 @@ export interface PeerConnection {
   readonly address: string;
   readonly direction: "inbound" | "outbound";
   readonly openedAtMs: number;
+  /** The last ping and its answer, in ms; null or absent until one was measured. */
+  readonly roundTripMs?: number | null;
 }
 
 export interface GossipStatus {

@@ -37,7 +37,8 @@ import { changeOf } from "./changes.ts";
 import { changeTrusteesOnce, initRequest, readClusterConfig } from "./cluster-config.ts";
 import { commitAll, readTransaction } from "./commit.ts";
 import { campaign, type ElectionDependencies, leaderOf } from "./election.ts";
-import { type CallOptions, ETCD_OPERATIONS, EtcdHosts, type EtcdSecurity } from "./etcd-hosts.ts";
+import { type CallOptions, EtcdHosts, type EtcdSecurity } from "./etcd-hosts.ts";
+import { etcdMetrics } from "./etcd-metrics.ts";
 import { keysOf } from "./keys.ts";
 import { readPresences, readStreaksAt, TransactionList } from "./listing.ts";
 import {
@@ -82,10 +83,6 @@ export interface EtcdTallyStoreDependencies {
 export type EtcdTallyStore = TallyStore & Election & TallyMaintenance;
 
 const REDIAL_MS = 100;
-// etcd answers in about a millisecond on one machine; an election takes one to four seconds.
-const DURATION_BUCKETS_SECONDS = [
-  0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
-];
 
 /**
  * The tally in etcd, behind the ports `TallyStore` and `Election`.
@@ -119,14 +116,7 @@ class EtcdStore implements EtcdTallyStore {
   ) {
     this.#options = options;
     this.#clock = clock;
-    const durations =
-      metrics?.histogram({
-        name: "etcd_operation_duration_seconds",
-        help: "How long calls to etcd took, failed ones included.",
-        labels: ["operation"],
-        initial: ETCD_OPERATIONS.map((operation) => ({ operation })),
-        buckets: DURATION_BUCKETS_SECONDS,
-      }) ?? null;
+    const durations = metrics === undefined ? null : etcdMetrics(metrics).durations;
     this.#hosts = new EtcdHosts(options, { clock, logger, durations });
     const keys = keysOf(options.clusterId);
     this.#reading = { clusterId: options.clusterId, keys, logger };

@@ -9,6 +9,7 @@ export {
 export { type LoadParameters, type LoadReport, loadPostgres } from "./backup/load.ts";
 export { MIGRATIONS_DIRECTORY, type MigrateParameters, migrate } from "./migrate.ts";
 export { createPool, type PoolOptions } from "./pool.ts";
+export { postgresMetrics } from "./postgres-metrics.ts";
 export { createRetentionStore } from "./retention-store.ts";
 export { DEFAULT_SCHEMA, schemaOf } from "./schema-name.ts";
 export { schemaSnapshot } from "./schema-snapshot.ts";

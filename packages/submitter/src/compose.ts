@@ -5,6 +5,7 @@ import { LIMITS } from "@quorate/core";
 import { createEd25519 } from "@quorate/crypto-sodium";
 import {
   GarbageCollector,
+  SubmitterGauges,
   type SubmitterPorts,
   SubmitterService,
   withFaultPoints,
@@ -18,6 +19,7 @@ import {
   createRetentionStore,
   createSubmissionStore,
   migrate,
+  postgresMetrics,
   schemaOf,
 } from "@quorate/store-postgres";
 import {
@@ -74,6 +76,7 @@ export async function composeSubmitter(
     logger,
   });
   const submissions = createSubmissionStore(pool);
+  postgresMetrics(metrics, pool);
   const chain = createEvmChain(
     {
       rpcUrls: chainSettings.rpcUrls,
@@ -137,6 +140,17 @@ export async function composeSubmitter(
       onFatal: (error) => fatal.resolve(error),
     },
   );
+  // Beside the service and not through its ports: what is watched must not be spoilt, nor held up, with what works.
+  const gauges = new SubmitterGauges(chainSettings.finality, {
+    submissions,
+    chain,
+    signer,
+    clock,
+    logger,
+    metrics,
+  });
+  const watching = new AbortController();
+  let watched: Promise<void> = Promise.resolve();
   const startedMs = clock.monotonicMs();
   const server = createOpsServer({
     ...api,
@@ -174,11 +188,14 @@ export async function composeSubmitter(
         },
       );
       await service.start(options ?? {});
+      watched = gauges.run(watching);
       await server.start(options);
       logger.info("api listening", { ...server.address() });
     },
     stop: async (options?: AbortOptions) => {
+      watching.abort(new Error("the submitter stops"));
       await service.stop(options ?? {});
+      await watched;
       await server.stop(options);
       await pool.end();
       await tracing.shutdown();
