@@ -40,6 +40,7 @@ const GOOD: Findings = {
     ["0", "0xf0"],
     ["1", "0x01"],
   ]),
+  hidden: new Set(),
   slots: [
     { nonce: "0", state: "FINALIZED_FOREIGN", hashes: ["0x00"] },
     { nonce: "1", state: "FINALIZED_OK", hashes: ["0x01", "0x02"] },

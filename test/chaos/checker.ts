@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { Client } from "pg";
 import { encodeAbiParameters, keccak256, stringToHex, toEventSelector } from "viem";
 
@@ -63,7 +64,7 @@ export async function check(request: CheckRequest): Promise<CheckReport> {
     logs: await readLogs(request),
     rows: await readRows(request),
     statuses: await readStatuses(request),
-    mined: await readMined(request),
+    ...(await readMined(request)),
     slots: await readSlots(request),
   });
 }
@@ -78,6 +79,8 @@ export interface Findings {
   readonly statuses: ReadonlyMap<string, string>;
   /** The sender's transactions in canonical blocks, by nonce. */
   readonly mined: ReadonlyMap<string, string>;
+  /** Transactions in canonical blocks of which the endpoint can say nothing more than their hash. */
+  readonly hidden: ReadonlySet<string>;
   readonly slots: readonly SlotFound[];
 }
 
@@ -136,7 +139,7 @@ export function keyOf(clusterId: string, txId: string): string {
 /** Holds every transaction of the sender in a block against what PostgreSQL says of its nonce. */
 function judgeNonces(
   foreignHashes: readonly string[],
-  { mined, slots }: Findings,
+  { mined, hidden, slots }: Findings,
 ): Pick<CheckReport, "unknownTransactions" | "wrongSlots"> {
   const foreign = new Set(foreignHashes.map((hash) => hash.toLowerCase()));
   const stored = new Set(slots.flatMap(({ hashes }) => hashes));
@@ -144,6 +147,8 @@ function judgeNonces(
     (hash) => !stored.has(hash) && !foreign.has(hash),
   );
   const wrongSlots = slots.flatMap(({ nonce, state, hashes }) => {
+    // Nobody was told of its receipt, so only what the contract holds could decide.
+    if (hashes.some((one) => hidden.has(one))) return [];
     const hash = mined.get(nonce);
     const own = hash !== undefined && hashes.includes(hash);
     const right = hash !== undefined && own === OWN_ENDS.includes(state);
@@ -152,6 +157,8 @@ function judgeNonces(
   return { unknownTransactions, wrongSlots };
 }
 
+const READ_TRIES = 4;
+const READ_PAUSE_MS = 250;
 const OWN_ENDS = ["FINALIZED_OK", "FINALIZED_REVERTED", "FINALIZED_CANCEL"];
 
 /** The sender's transactions in canonical blocks, by nonce. */
@@ -159,22 +166,41 @@ async function readMined({
   rpcUrl,
   fromBlock,
   sender,
-}: CheckRequest): Promise<Map<string, string>> {
+}: CheckRequest): Promise<Pick<Findings, "mined" | "hidden">> {
   const call = async (method: string, params: readonly unknown[]): Promise<unknown> =>
     Reflect.get(Object(await post(rpcUrl, { jsonrpc: "2.0", id: 1, method, params })), "result");
+  const block = async (number: bigint, full: boolean): Promise<readonly unknown[]> => {
+    const found = await call("eth_getBlockByNumber", [`0x${number.toString(16)}`, full]);
+    const transactions: unknown = Reflect.get(Object(found), "transactions");
+    if (Array.isArray(transactions)) return transactions;
+    throw new Error(`block ${number} has no transactions`);
+  };
   const newest = BigInt(String(await call("eth_blockNumber", [])));
   const mined = new Map<string, string>();
-  for (let number = fromBlock; number <= newest; number++) {
-    const block = await call("eth_getBlockByNumber", [`0x${number.toString(16)}`, true]);
-    const transactions: unknown = Reflect.get(Object(block), "transactions");
-    if (!Array.isArray(transactions)) throw new Error(`block ${number} has no transactions`);
-    for (const one of transactions) {
-      const { from, nonce, hash } = Object(one) as Record<string, unknown>;
-      if (String(from).toLowerCase() === sender.toLowerCase())
-        mined.set(BigInt(String(nonce)).toString(), String(hash));
+  const hidden = new Set<string>();
+  for (let number = fromBlock; number <= newest; number++)
+    try {
+      for (const one of await patiently(() => block(number, true))) {
+        const { from, nonce, hash } = Object(one) as Record<string, unknown>;
+        if (String(from).toLowerCase() === sender.toLowerCase())
+          mined.set(BigInt(String(nonce)).toString(), String(hash));
+      }
+    } catch {
+      // After reorgs Anvil may know a block and have forgotten a transaction in it, and its receipt with it.
+      for (const hash of await block(number, false)) hidden.add(String(hash));
     }
-  }
-  return mined;
+  return { mined, hidden };
+}
+
+/** A block may be counted a moment before it can be shown. */
+async function patiently<T>(read: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++)
+    try {
+      return await read();
+    } catch (error) {
+      if (tries === READ_TRIES) throw error;
+      await sleep(READ_PAUSE_MS);
+    }
 }
 
 /** One nonce in PostgreSQL, with the hashes of all that was signed for it. */
