@@ -5,6 +5,7 @@ import { addBanCommands } from "./commands/bans.ts";
 import { addClusterCommands } from "./commands/cluster.ts";
 import { addDemoCommand } from "./commands/demo.ts";
 import { addDevCommands } from "./commands/dev.ts";
+import { addDoctorCommand } from "./commands/doctor.ts";
 import { addEvidenceCommands } from "./commands/evidence.ts";
 import { addQueryCommands } from "./commands/query.ts";
 import { addReceiptsCommand } from "./commands/receipts.ts";
@@ -46,6 +47,7 @@ Data goes to stdout, everything else to stderr. Exit code 0: done, 1: failed, 2:
   addDemoCommand(program, context);
   addVoteCommand(program, context);
   addQueryCommands(program, context);
+  addDoctorCommand(program, context);
   addReceiptsCommand(program, context);
   addEvidenceCommands(program, context);
   addBanCommands(program, context);

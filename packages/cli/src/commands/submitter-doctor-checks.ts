@@ -1,20 +1,7 @@
 import type { SubmissionState } from "@quorate/core";
 import type { EndpointReport, Fees, SenderState } from "@quorate/ports";
+import { check, type DoctorCheck, notChecked, type Probe } from "../doctor/check.ts";
 import { differencesOf } from "./submitter-differences.ts";
-
-/** What one part said, or why it could not be asked. */
-export type Probe<T> =
-  | { readonly ok: true; readonly value: T }
-  | { readonly ok: false; readonly problem: string };
-
-/** One thing looked at. `fail`: the submitter can't do its work. */
-export interface DoctorCheck {
-  readonly name: string;
-  readonly level: "ok" | "warn" | "fail";
-  readonly detail: string;
-  /** What to do about it; null when there is nothing to do. */
-  readonly advice: string | null;
-}
 
 // Thresholds are for a person's attention only: nothing is decided by them.
 /** A head this old is no head: the slowest chain in use has a block every 12 s. */
@@ -29,18 +16,6 @@ const LATENCY_WARN_MS = 2_000;
 const BATCHES_WARN = 20n;
 /** Longer than finality takes on any chain in use. */
 const PENDING_AGE_WARN_MS = 45 * 60_000;
-
-const check = (
-  name: string,
-  level: DoctorCheck["level"],
-  detail: string,
-  advice: string | null = null,
-): DoctorCheck => ({ name, level, detail, advice });
-
-/** Something else has to be well first. */
-export function notChecked(name: string, why: string): DoctorCheck {
-  return check(name, "warn", `not checked: ${why}`);
-}
 
 export function checkKey(key: Probe<{ readonly address: string }>): DoctorCheck {
   return key.ok

@@ -20,6 +20,14 @@ import type {
   SubmissionStore,
 } from "@quorate/ports";
 import {
+  type Diagnosis,
+  diagnosisOf,
+  mapped,
+  notChecked,
+  type Probe,
+  probe,
+} from "../doctor/check.ts";
+import {
   type CommonHeight,
   checkAgreement,
   checkBalance,
@@ -31,10 +39,7 @@ import {
   checkQueue,
   checkSchema,
   checkSender,
-  type DoctorCheck,
   highestOf,
-  notChecked,
-  type Probe,
 } from "./submitter-doctor-checks.ts";
 
 /** The parts a submitter works with, each of which may be away. */
@@ -59,12 +64,6 @@ export interface DoctorWorld {
   /** One each, in the order of the configuration. */
   readonly endpoints: readonly Pick<Chain, "endpointReports" | "blockAt">[];
   readonly clock: Clock;
-}
-
-export interface Diagnosis {
-  /** False when any check failed. */
-  readonly ok: boolean;
-  readonly checks: readonly DoctorCheck[];
 }
 
 /** The longest one part may take, in ms. */
@@ -109,7 +108,7 @@ export async function diagnose(world: DoctorWorld): Promise<Diagnosis> {
     }),
     checkLeader(leader),
   ];
-  return { ok: checks.every(({ level }) => level !== "fail"), checks };
+  return diagnosisOf(checks);
 }
 
 const NO_KEY = "the account is unknown";
@@ -241,23 +240,4 @@ async function lookAtDatabase(
     submissions.gaps(sender, latest, GAPS_SHOWN_MAX, { signal }),
   );
   return { state, counts, oldestPendingMs, gaps: gaps.ok ? gaps.value : [] };
-}
-
-/** What a part answered, or why not, in time. */
-async function probe<T>(ask: (signal: AbortSignal) => Promise<T>): Promise<Probe<T>> {
-  const signal = AbortSignal.timeout(PART_TIMEOUT_MS);
-  const late = Promise.withResolvers<never>();
-  signal.addEventListener("abort", () => late.reject(new Error("it does not answer in time")));
-  try {
-    // Not every part hears the signal in time, and a doctor must not wait for ever.
-    return { ok: true, value: await Promise.race([ask(signal), late.promise]) };
-  } catch (error) {
-    const isLate = error instanceof Error && error.name === "TimeoutError";
-    const text = error instanceof Error ? error.message : String(error);
-    return { ok: false, problem: isLate ? "it does not answer in time" : text };
-  }
-}
-
-function mapped<T, U>(from: Probe<T>, to: (value: T) => U): Probe<U> {
-  return from.ok ? { ok: true, value: to(from.value) } : from;
 }

@@ -12,7 +12,7 @@ import {
   valueOf,
 } from "@quorate/testkit";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { DoctorCheck } from "./submitter-doctor-checks.ts";
+import type { DoctorCheck } from "../doctor/check.ts";
 import { type DoctorWorld, diagnose } from "./submitter-doctor-look.ts";
 
 const { set } = testCluster({ trustees: 4, threshold: 3 });

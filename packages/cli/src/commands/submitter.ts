@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import type { CommandContext } from "../context.ts";
-import type { DoctorOptions } from "./submitter-doctor.ts";
+import type { DoctorOptions } from "./doctor-action.ts";
 
 /** `submitter doctor`. The submitter itself is an app and reads its own command line. */
 export function addSubmitterCommands(submitter: Command, { terminal, done }: CommandContext): void {
@@ -23,8 +23,8 @@ It changes nothing and sends nothing. Exit code 1 when a check failed; a warning
     )
     .action(
       done(async (options: DoctorOptions) => {
-        const { doctorAction } = await import("./submitter-doctor.ts");
-        return doctorAction(options, terminal);
+        const { doctorAction } = await import("./doctor-action.ts");
+        return doctorAction(options, terminal, { kind: "submitter" });
       }),
     );
 }
