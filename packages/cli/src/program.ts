@@ -3,15 +3,18 @@ import { addAppCommands, appInvocation, runAttached } from "./commands/app.ts";
 import { addBackupCommands } from "./commands/backup.ts";
 import { addBanCommands } from "./commands/bans.ts";
 import { addClusterCommands } from "./commands/cluster.ts";
+import { addCompletionCommand } from "./commands/completion.ts";
 import { addDemoCommand } from "./commands/demo.ts";
 import { addDevCommands } from "./commands/dev.ts";
 import { addDoctorCommand } from "./commands/doctor.ts";
 import { addEvidenceCommands } from "./commands/evidence.ts";
+import { addHealthcheckCommand } from "./commands/healthcheck.ts";
 import { addQueryCommands } from "./commands/query.ts";
 import { addReceiptsCommand } from "./commands/receipts.ts";
 import { addSubmissionsCommands } from "./commands/submissions.ts";
 import { addTrusteeCommands } from "./commands/trustee.ts";
 import { addVoteCommand } from "./commands/vote.ts";
+import { addWatchCommand } from "./commands/watch.ts";
 import { type CommandContext, createContext } from "./context.ts";
 import { describeError, EXIT, exitCodeOf } from "./failure.ts";
 import type { Terminal } from "./terminal.ts";
@@ -47,7 +50,9 @@ Data goes to stdout, everything else to stderr. Exit code 0: done, 1: failed, 2:
   addDemoCommand(program, context);
   addVoteCommand(program, context);
   addQueryCommands(program, context);
+  addWatchCommand(program, context);
   addDoctorCommand(program, context);
+  addHealthcheckCommand(program, context);
   addReceiptsCommand(program, context);
   addEvidenceCommands(program, context);
   addBanCommands(program, context);
@@ -56,6 +61,7 @@ Data goes to stdout, everything else to stderr. Exit code 0: done, 1: failed, 2:
   addBackupCommands(program, context);
   addSubmissionsCommands(program, context);
   addAppCommands(program, context);
+  addCompletionCommand(program, context);
   return program;
 }
 
