@@ -11,6 +11,8 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   "store-postgres": ["core", "ports"],
   telemetry: ["core", "ports"],
   settings: ["core", "ports"],
+  // The web page: static files, which know the HTTP API only.
+  dashboard: [],
   // For tests and local clusters.
   testkit: ["core", "ports"],
   devkit: ["core", "ports"],
@@ -37,6 +39,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
     "store-etcd",
     "settings",
     "telemetry",
+    "dashboard",
   ],
   submitter: [
     "core",
@@ -48,6 +51,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
     "store-postgres",
     "settings",
     "telemetry",
+    "dashboard",
   ],
   cli: [
     "core",
