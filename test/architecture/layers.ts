@@ -29,6 +29,18 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   ],
   // A task over both stores, for an operator's command.
   backup: ["core", "ports", "store-etcd", "store-postgres"],
+  // What operators watch. It reads the declarations of all that measures; no app needs it.
+  observability: [
+    "core",
+    "ports",
+    "engine",
+    "network-libp2p",
+    "store-etcd",
+    "store-postgres",
+    "telemetry",
+    "devkit",
+    "localcluster",
+  ],
   // Apps: anything below them; nothing imports an app.
   node: [
     "core",
