@@ -1,12 +1,10 @@
-import { createNodeClient } from "@quorate/localcluster/client";
 import { systemClock } from "@quorate/telemetry";
+import { nodeClientFrom, submitterClientFrom, tokenFrom } from "../clients.ts";
 import { EXIT } from "../failure.ts";
-import { nodeUrlFrom, submitterUrlFrom } from "../options.ts";
 import type { Terminal } from "../terminal.ts";
 import { watchFrame, watchLine } from "../watch/frame.ts";
 import { openScreen } from "../watch/live.ts";
 import { takeSnapshot, type WatchSnapshot } from "../watch/snapshot.ts";
-import { createSubmitterClient } from "./submissions-client.ts";
 
 export interface WatchOptions {
   readonly node?: string;
@@ -19,9 +17,9 @@ export interface WatchOptions {
 /** Exit code of the last look: 1 when the node did not answer. */
 export async function watchAction(options: WatchOptions, terminal: Terminal): Promise<number> {
   const clock = systemClock();
-  const node = createNodeClient(nodeUrlFrom(options.node, process.env));
-  const submitter = createSubmitterClient(submitterUrlFrom(options.submitter, process.env));
-  const look = () => takeSnapshot(node, submitter, () => clock.nowMs());
+  const node = nodeClientFrom(options.node, process.env);
+  const submitter = submitterClientFrom(options.submitter, process.env);
+  const look = () => takeSnapshot(node, submitter, () => clock.nowMs(), tokenFrom(process.env));
   const isDrawn = options.json !== true && process.stdout.isTTY && process.stdin.isTTY;
   const screen = isDrawn ? openScreen(process.stdin, process.stdout) : null;
   const over = new AbortController();
