@@ -58,3 +58,10 @@ export function etcdMembers(text: string): 1 | 3 {
   if (text === "3") return 3;
   throw new InvalidArgumentError("It must be 1 or 3.");
 }
+
+/** Servers on this machine, where a new cluster is told of no others. */
+export const SERVER_DEFAULTS = {
+  etcd: ["http://127.0.0.1:2379"],
+  postgres: "postgres://127.0.0.1:5432/postgres",
+  rpc: ["http://127.0.0.1:8545"],
+} as const;

@@ -22,7 +22,14 @@ import {
 import { createLogger, systemClock } from "@quorate/telemetry";
 import { COMMAND } from "../command-name.ts";
 import { CliError, EXIT, usageError, usageErrors } from "../failure.ts";
+import { SERVER_DEFAULTS } from "../options.ts";
 import { jsonDocument, type Terminal } from "../terminal.ts";
+import {
+  COMPOSE_ADDRESSES,
+  COMPOSE_TRUSTEES,
+  holdsCluster,
+  writeComposeFiles,
+} from "./compose-files.ts";
 
 export interface CreateOptions {
   readonly trustees: number;
@@ -42,6 +49,7 @@ export interface CreateOptions {
   readonly silenceStreak: number;
   readonly basePort: number;
   readonly containers?: true;
+  readonly compose?: true;
   readonly json?: true;
 }
 
@@ -60,9 +68,12 @@ export interface DeployOptions {
 }
 
 export async function createClusterAction(
-  options: CreateOptions,
+  given: CreateOptions,
   terminal: Terminal,
 ): Promise<number> {
+  const options = given.compose === true ? forCompose(given) : given;
+  if (options.compose === true && (await holdsCluster(options.out)))
+    return await completeCompose(options, terminal);
   const { clusterId, contractAddress } = checkCreate(options);
   const { policy, profile, settleMs, deadlineMs } = options;
   const planned = planCluster(
@@ -90,6 +101,7 @@ export async function createClusterAction(
   if (!planned.ok) throw usageErrors(planned.error);
   const { files, faultBounds, submitterAddress, set } = planned.value;
   await writeCluster(planned.value, options.out);
+  const composeFiles = options.compose === true ? await writeComposeFiles(options.out) : [];
   const { specified, safety, liveness, warnings } = faultBounds;
   for (const warning of warnings) terminal.note(terminal.style.warn(`warning: ${warning}`));
   if (options.json === true) {
@@ -105,7 +117,7 @@ export async function createClusterAction(
         })),
         faultBounds,
         submitterAddress,
-        files: files.map((file) => file.path),
+        files: [...files.map((file) => file.path), ...composeFiles],
       }),
     );
     return EXIT.ok;
@@ -117,8 +129,54 @@ export async function createClusterAction(
       `submitter account: ${submitterAddress}`,
     ].join("\n"),
   );
-  terminal.note(nextSteps(options, contractAddress, submitterAddress));
+  terminal.note(
+    options.compose === true
+      ? composeSteps(options)
+      : nextSteps(options, contractAddress, submitterAddress),
+  );
   return EXIT.ok;
+}
+
+/** The addresses of docker-compose.yml, where no others were asked for. */
+function forCompose(options: CreateOptions): CreateOptions {
+  if (options.trustees !== COMPOSE_TRUSTEES)
+    throw usageError(
+      `--compose is for ${COMPOSE_TRUSTEES} trustees: docker-compose.yml has a service for each, and no more`,
+    );
+  const { etcd, postgres, rpc } = SERVER_DEFAULTS;
+  const same = (a: readonly string[], b: readonly string[]): boolean => a.join() === b.join();
+  return {
+    ...options,
+    containers: true,
+    etcd: same(options.etcd, etcd) ? COMPOSE_ADDRESSES.etcd : options.etcd,
+    postgres: options.postgres === postgres ? COMPOSE_ADDRESSES.postgres : options.postgres,
+    rpc: same(options.rpc, rpc) ? COMPOSE_ADDRESSES.rpc : options.rpc,
+  };
+}
+
+/** Keys that stand are never made anew: what is missing beside them is written. */
+async function completeCompose(options: CreateOptions, terminal: Terminal): Promise<number> {
+  const set = await readClusterFile(join(options.out, "cluster.json"));
+  const files = await writeComposeFiles(options.out);
+  if (options.json === true)
+    terminal.data(jsonDocument({ clusterId: set.clusterId, directory: options.out, files }));
+  else
+    terminal.data(
+      `${options.out}: cluster ${set.clusterId} stands as it was made; ${files.length === 0 ? "nothing was missing" : `written: ${files.join(", ")}`}`,
+    );
+  terminal.note(composeSteps(options));
+  return EXIT.ok;
+}
+
+function composeSteps({ out }: CreateOptions): string {
+  const compose = `docker compose --env-file ${join(out, "compose.env")}`;
+  return [
+    "",
+    "Next, from the top of the checkout:",
+    "  docker build -f deploy/Dockerfile -t quorate:0.1.0 .",
+    `  ${compose} --profile anvil up -d`,
+    `  ${compose} exec trustee-1 quorate status`,
+  ].join("\n");
 }
 
 /** All that is wrong with the arguments, at once. */

@@ -1,7 +1,7 @@
 import { DEFAULT_PROTOCOL_CONFIG } from "@quorate/core";
 import { type Command, Option } from "commander";
 import type { CommandContext } from "../context.ts";
-import { anyNumber, httpUrl, httpUrls, wholeNumber } from "../options.ts";
+import { anyNumber, httpUrl, httpUrls, SERVER_DEFAULTS, wholeNumber } from "../options.ts";
 import type { CreateOptions, DeployOptions, InitOptions } from "./cluster-actions.ts";
 
 /** Below the first port of the range that clusters on one machine use. */
@@ -60,11 +60,11 @@ function addCreate(cluster: Command, { terminal, done }: CommandContext): void {
     .requiredOption("--out <dir>", "directory to make; must not exist or be empty")
     .option("--name <id>", "the cluster's id", "quorate")
     .option("--etcd <urls>", "etcd endpoints, separated by commas", httpUrls, [
-      "http://127.0.0.1:2379",
+      ...SERVER_DEFAULTS.etcd,
     ])
-    .option("--postgres <url>", "PostgreSQL of the submitter", "postgres://127.0.0.1:5432/postgres")
+    .option("--postgres <url>", "PostgreSQL of the submitter", SERVER_DEFAULTS.postgres)
     .option("--rpc <urls>", "EVM endpoints, separated by commas", httpUrls, [
-      "http://127.0.0.1:8545",
+      ...SERVER_DEFAULTS.rpc,
     ])
     .option("--chain-id <number>", "the chain's id", wholeNumber(1, 2 ** 48), 31_337)
     .option("--contract <address>", "recorder contract, if it is deployed already")
@@ -89,12 +89,14 @@ function addCreate(cluster: Command, { terminal, done }: CommandContext): void {
       BASE_PORT.fallback,
     )
     .option("--containers", "each in a container that has its node id as DNS name")
+    .option("--compose", "for docker-compose.yml: its addresses, passwords and variables")
     .option("--json", "print one JSON document")
     .addHelpText(
       "after",
       `
 Examples:
   quorate cluster create --trustees 5 --threshold 4 --out my-cluster
+  quorate cluster create --compose --trustees 5 --threshold 4 --out cluster
   quorate cluster create --trustees 7 --threshold 5 --out prod --name prod --containers \\
     --etcd http://etcd-1:2379,http://etcd-2:2379,http://etcd-3:2379`,
     )
