@@ -123,6 +123,8 @@ export async function expectLost(call: Promise<unknown>): Promise<void> {
 }
 
 export interface SubmissionSteps {
+  /** Becomes the leader of a sender whose history is checked, as it must be before a nonce is taken. */
+  lead(floor: bigint): Promise<SenderLease>;
   enqueue(...names: readonly string[]): Promise<readonly RecordItem[]>;
   assign(
     lease: SenderLease,
@@ -146,6 +148,11 @@ export interface SubmissionSteps {
 export function submissionSteps(store: SubmissionStore): SubmissionSteps {
   const request = { windowMax: WINDOW_MAX, gasLimit: GAS_LIMIT };
   const steps: SubmissionSteps = {
+    lead: async (floor) => {
+      const lease = await store.becomeLeader(SENDER, floor);
+      await store.markHistoryChecked(lease);
+      return lease;
+    },
     enqueue: async (...names) => {
       const submissions = names.map((each) => submission(each));
       await store.enqueue(submissions, SENDER);
