@@ -13,6 +13,7 @@ import {
 import {
   type Hex,
   type NewSubmission,
+  type RecordedEvent,
   type RecordItem,
   type Sender,
   type SenderLease,
@@ -67,6 +68,17 @@ export function submission(name: string, value: bigint = 7n): NewSubmission {
     value: unwrap(parseValue(value)),
     epoch: unwrap(parseEpoch(1)),
     decisionRevision: 42n,
+  };
+}
+
+/** A final record of the contract for it. */
+export function eventOf(name: string, value: bigint = 7n, blockNumber: bigint = 5n): RecordedEvent {
+  return {
+    key: submission(name).key,
+    value: unwrap(parseValue(value)),
+    blockNumber,
+    txHash: hexOf("mined", name),
+    logIndex: 0,
   };
 }
 

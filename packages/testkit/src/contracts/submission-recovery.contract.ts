@@ -1,10 +1,11 @@
 import type { SubmissionState, TxId } from "@quorate/core";
-import { HISTORY_REASON, parseValue, RESTORED_REASON, unwrap } from "@quorate/core";
-import type { NewSubmission, RecordedEvent } from "@quorate/ports";
+import { HISTORY_REASON, RESTORED_REASON } from "@quorate/core";
+import type { NewSubmission } from "@quorate/ports";
 import { beforeEach, describe, expect, test } from "vitest";
 
 import {
   attempt,
+  eventOf,
   expectLost,
   expectRefused,
   firstHash,
@@ -18,16 +19,6 @@ import {
   submissionSteps,
   txIdOf,
 } from "./submission-fixture.ts";
-
-function eventOf(name: string, value: bigint = 7n, blockNumber: bigint = 5n): RecordedEvent {
-  return {
-    key: submission(name).key,
-    value: unwrap(parseValue(value)),
-    blockNumber,
-    txHash: hexOf("mined", name),
-    logIndex: 0,
-  };
-}
 
 const NOTHING = { known: 0, inFlight: 0, settled: [], contradicted: [], unknownKeys: [] };
 
@@ -107,15 +98,6 @@ export function recoveryLaws(current: () => SubmissionStoreWorld): void {
   });
 
   describe("freeze and thaw", () => {
-    test("a thaw that is meant for one reason leaves another standing", async () => {
-      await steps.lead(0n);
-      await store.freeze(SENDER, "maintenance");
-      await store.thaw(SENDER, "a program", { onlyIf: "restored from a backup" });
-      expect((await store.senderState(SENDER))?.frozen?.reason).toBe("maintenance");
-      await store.thaw(SENDER, "a program", { onlyIf: "maintenance" });
-      expect((await store.senderState(SENDER))?.frozen).toBeNull();
-    });
-
     const subject = `${SENDER.chainId}/${SENDER.address}`;
 
     test("a sender that is not there has no state and can't be frozen", async () => {

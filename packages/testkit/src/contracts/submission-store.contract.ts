@@ -23,6 +23,7 @@ import {
   txIdOf,
   WINDOW_MAX,
 } from "./submission-fixture.ts";
+import { historyLaws } from "./submission-history.contract.ts";
 import { recoveryLaws } from "./submission-recovery.contract.ts";
 import { reservationLaws } from "./submission-reservation.contract.ts";
 
@@ -676,6 +677,7 @@ export function submissionStoreContract(
     });
 
     reservationLaws(() => world);
+    historyLaws(() => world);
     recoveryLaws(() => world);
   });
 }
