@@ -244,6 +244,33 @@ describe("a remote signer", () => {
     expect(await world.recorded(txIdOf("a"))).toBe(1);
   });
 
+  test("that is slow is asked once, though the next head comes by meanwhile", async () => {
+    const real = memoryChainSigner(world.sender.address);
+    const answer = Promise.withResolvers<void>();
+    let asked = 0;
+    sender = world.senderWith(
+      await world.lead(),
+      {},
+      {
+        ...real,
+        kind: "remote",
+        sign: async (transaction) => {
+          asked++;
+          await answer.promise;
+          return real.sign(transaction);
+        },
+      },
+    );
+    await world.queue("a");
+    const sending = sender.sendQueued(options());
+    while (asked === 0) await Promise.resolve();
+    await world.heads(sender, 2);
+    answer.resolve();
+    await sending;
+    await world.heads(sender, 4);
+    expect([asked, ...(await world.states("a"))]).toEqual([1, "FINALIZED"]);
+  });
+
   test("that is away later does not stop what is signed from being sent again", async () => {
     const real = memoryChainSigner(world.sender.address);
     let isAway = false;

@@ -61,6 +61,8 @@ export class SubmissionSender {
   readonly #reconciler: SlotReconciler;
   readonly #repricer: Repricer;
   readonly #finalBlocks: FinalBlockWatch;
+  /** Reserved nonces that the signer is being asked for: the send loop and the reconciliation both come by. */
+  readonly #atSigner = new Set<bigint>();
   readonly #sentAtHead = new Map<bigint, bigint>();
 
   constructor(lease: SenderLease, options: SenderOptions, dependencies: SenderDependencies) {
@@ -233,8 +235,10 @@ export class SubmissionSender {
   /** Has a remote signer sign for a nonce that is reserved. To ask again is free: nothing was sent for it yet. */
   async #signReserved(slot: Slot, options: Options): Promise<Slot | null> {
     const { submissions, chain, logger } = this.#deps;
-    const fees = capped(await chain.suggestFees(options), ordinaryCap(this.#options.feeCapWei));
+    if (this.#atSigner.has(slot.nonce)) return null;
+    this.#atSigner.add(slot.nonce);
     try {
+      const fees = capped(await chain.suggestFees(options), ordinaryCap(this.#options.feeCapWei));
       const signed = await this.#signing.batch(
         slot.nonce,
         slot.items,
@@ -256,6 +260,8 @@ export class SubmissionSender {
       if (this.#problems.set("signer", `the signer does not sign: ${error.message}`))
         logger.error("the signer does not sign", { error, nonce: slot.nonce.toString() });
       return null;
+    } finally {
+      this.#atSigner.delete(slot.nonce);
     }
     const live = await submissions.liveSlots(this.#lease, options);
     return live.find((s) => s.nonce === slot.nonce && s.attempts.length > 0) ?? null;
