@@ -11,6 +11,8 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   "store-postgres": ["core", "ports"],
   telemetry: ["core", "ports"],
   settings: ["core", "ports"],
+  // The web page: static files, which know the HTTP API only.
+  dashboard: [],
   // For tests and local clusters.
   testkit: ["core", "ports"],
   devkit: ["core", "ports"],
@@ -27,6 +29,18 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   ],
   // A task over both stores, for an operator's command.
   backup: ["core", "ports", "store-etcd", "store-postgres"],
+  // What operators watch. It reads the declarations of all that measures; no app needs it.
+  observability: [
+    "core",
+    "ports",
+    "engine",
+    "network-libp2p",
+    "store-etcd",
+    "store-postgres",
+    "telemetry",
+    "devkit",
+    "localcluster",
+  ],
   // Apps: anything below them; nothing imports an app.
   node: [
     "core",
@@ -37,6 +51,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
     "store-etcd",
     "settings",
     "telemetry",
+    "dashboard",
   ],
   submitter: [
     "core",
@@ -48,6 +63,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
     "store-postgres",
     "settings",
     "telemetry",
+    "dashboard",
   ],
   cli: [
     "core",

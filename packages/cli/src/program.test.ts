@@ -25,8 +25,9 @@ function helpOf(command: Command): string {
 
 describe("the command line", () => {
   const program = buildProgram(createContext(recordingTerminal()).context);
-  // These two hand everything to an app, which has its own help.
-  const own = leaves(program).filter((c) => c.name() !== "node" && c.name() !== "submitter");
+  // The first two hand everything to an app, which has its own help; the last prints a shell's script.
+  const others = ["node", "submitter", "completion"];
+  const own = leaves(program).filter((c) => !others.includes(c.name()));
 
   it.each(own.map((command) => [command.name(), command] as const))(
     "%s has a help with an example, and --json",
@@ -49,6 +50,9 @@ describe("the command line", () => {
     [["vote", "tx", "1", "2"], "too many arguments"],
     [["status", "--node", "no-url"], "must be a URL"],
     [["demo", "--etcd", "2"], "must be 1 or 3"],
+    [["completion", "csh"], "Allowed choices are bash, zsh, fish"],
+    [["watch", "--interval-ms", "1"], "whole number from 200"],
+    [["doctor"], "--config FILE"],
     [["cluster", "create", "--trustees", "3", "--threshold", "2"], "--out"],
     [["demo", "--only", "consensus,peace"], 'no scenario is called "peace"'],
   ])("%j is wrong usage: exit code 2, said on stderr only", async (argv, said) => {

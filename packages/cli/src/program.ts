@@ -1,17 +1,22 @@
 import { Command, CommanderError } from "commander";
+import { TOKEN_FILE_ENV } from "./clients.ts";
 import { addAppCommands, appInvocation, runAttached } from "./commands/app.ts";
 import { addBackupCommands } from "./commands/backup.ts";
 import { addBanCommands } from "./commands/bans.ts";
 import { addClusterCommands } from "./commands/cluster.ts";
+import { addCompletionCommand } from "./commands/completion.ts";
 import { addDemoCommand } from "./commands/demo.ts";
 import { addDevCommands } from "./commands/dev.ts";
 import { addDoctorCommand } from "./commands/doctor.ts";
 import { addEvidenceCommands } from "./commands/evidence.ts";
+import { addHealthcheckCommand } from "./commands/healthcheck.ts";
 import { addQueryCommands } from "./commands/query.ts";
 import { addReceiptsCommand } from "./commands/receipts.ts";
 import { addSubmissionsCommands } from "./commands/submissions.ts";
+import { addTokenCommand } from "./commands/token.ts";
 import { addTrusteeCommands } from "./commands/trustee.ts";
 import { addVoteCommand } from "./commands/vote.ts";
+import { addWatchCommand } from "./commands/watch.ts";
 import { type CommandContext, createContext } from "./context.ts";
 import { describeError, EXIT, exitCodeOf } from "./failure.ts";
 import type { Terminal } from "./terminal.ts";
@@ -24,6 +29,11 @@ export function buildProgram(context: CommandContext): Command {
     .description("Threshold votes of trustees, decided in etcd and written to an EVM chain once.")
     .version(VERSION)
     .option("--debug", "show the stack of an error")
+    .option("--token-file <file>", `file with the token to ask with [${TOKEN_FILE_ENV}]`)
+    .hook("preAction", (command) => {
+      const { tokenFile } = command.opts<{ tokenFile?: string }>();
+      if (tokenFile !== undefined) process.env[TOKEN_FILE_ENV] = tokenFile;
+    })
     .configureOutput({
       writeOut: (text) => terminal.data(text.trimEnd()),
       writeErr: (text) => terminal.note(text.trimEnd()),
@@ -47,7 +57,9 @@ Data goes to stdout, everything else to stderr. Exit code 0: done, 1: failed, 2:
   addDemoCommand(program, context);
   addVoteCommand(program, context);
   addQueryCommands(program, context);
+  addWatchCommand(program, context);
   addDoctorCommand(program, context);
+  addHealthcheckCommand(program, context);
   addReceiptsCommand(program, context);
   addEvidenceCommands(program, context);
   addBanCommands(program, context);
@@ -55,7 +67,9 @@ Data goes to stdout, everything else to stderr. Exit code 0: done, 1: failed, 2:
   addTrusteeCommands(program, context);
   addBackupCommands(program, context);
   addSubmissionsCommands(program, context);
+  addTokenCommand(program, context);
   addAppCommands(program, context);
+  addCompletionCommand(program, context);
   return program;
 }
 

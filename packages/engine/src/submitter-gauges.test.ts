@@ -36,7 +36,8 @@ describe("what a submitter looks at", () => {
     expect(value("submitter_nonce_gap")).toBe(0);
   });
 
-  test("is never an old balance while no endpoint answers", async () => {
+  test("is never an old balance while no endpoint answers, nor 0 before the first look", async () => {
+    expect(value("submitter_balance_ether")).toBeNaN();
     await gauges.look();
     expect(value("submitter_balance_ether")).toBe(1);
     world.chainFault = () => ({ fail: true });

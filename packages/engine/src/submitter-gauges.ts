@@ -90,6 +90,8 @@ export class SubmitterGauges {
     this.#finality = finality;
     this.#deps = dependencies;
     this.#metrics = submitterWatchMetrics(dependencies.metrics);
+    // Not 0: nobody has looked yet, and 0 is an alarm.
+    this.#metrics.balance.set({}, Number.NaN);
   }
 
   /** Resolves when aborted. A server that is away is a figure, not an end. */

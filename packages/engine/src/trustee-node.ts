@@ -73,6 +73,9 @@ export interface TrusteeNodeDependencies {
 /** How often it is looked whether an earlier epoch's trustees still have open transactions, and who is connected, in ms. */
 const AUTHORS_INTERVAL_MS = 5_000;
 
+/** Is told what a revision changed, and which transactions it touched. */
+export type CommittedListener = (set: ChangeSet, touched: ReadonlySet<TxId>) => void;
+
 /** One condition of readiness. */
 export interface Check {
   readonly name: string;
@@ -91,6 +94,7 @@ export class TrusteeNode {
   readonly #running = new AbortController();
   readonly #background: Promise<unknown>[] = [];
   readonly #viewWaiters = new Set<(touched: ReadonlySet<TxId>) => void>();
+  readonly #listeners = new Set<CommittedListener>();
   #config: ClusterConfig | null = null;
   #pipeline: VotePipeline | null = null;
   #publisher: VotePublisher | null = null;
@@ -208,6 +212,15 @@ export class TrusteeNode {
     await this.receipts.stop(options);
     await this.#deps.journal.close();
     await store.stop(options);
+  }
+
+  /**
+   * Calls back with each revision once it is in the view: what is committed, and nothing else. In order, from now on.
+   * The callback must not throw. @returns ends it
+   */
+  subscribe(onCommitted: CommittedListener): () => void {
+    this.#listeners.add(onCommitted);
+    return () => this.#listeners.delete(onCommitted);
   }
 
   /** Resolves at the next change that touches the transaction, or when the signal aborts. */
@@ -385,6 +398,7 @@ export class TrusteeNode {
     this.#metrics.activeVotes.set({}, this.openTransactions);
     this.#metrics.bannedPeers.set({}, this.view.bans.size);
     for (const waiter of this.#viewWaiters) waiter(touched);
+    for (const listener of this.#listeners) listener(set, touched);
   }
 
   async #onChange(change: Change): Promise<void> {

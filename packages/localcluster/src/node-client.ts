@@ -70,6 +70,11 @@ export interface NodeStatus {
     readonly banReason: string | null;
     readonly version: string | null;
     readonly apiUrl: string | null;
+    /** These three are not told by nodes of earlier versions. */
+    readonly upSince?: string | null;
+    /** On how many of the newest decided transactions it voted. */
+    readonly participation?: { readonly votes: number; readonly transactions: number };
+    readonly lastVoteAt?: string | null;
   }[];
   /** Live nodes that have no say: not admitted yet, or removed. */
   readonly observers: readonly {
@@ -236,14 +241,19 @@ const GRACE_MS = 15_000;
 const LONG_POLL_MS_DEFAULT = 5_000;
 
 /** @throws TypeError when the URL is none. */
-export function createNodeClient(url: string): NodeClient {
+export function createNodeClient(
+  url: string,
+  { token }: { readonly token?: string | undefined } = {},
+): NodeClient {
   const base = new URL(url).href.replace(/\/+$/, "");
+  const exchange = (path: string, options: CallOptions) => request(base, path, token, options);
+  const call = async (path: string, options: CallOptions) => (await exchange(path, options)).answer;
   return {
     url: base,
     vote: async (txId, value, options) =>
       expectKeys<VoteReceipt>(
         base,
-        await call(base, "/v1/votes", { ...options, body: { txId, value } }),
+        await call("/v1/votes", { ...options, body: { txId, value } }),
         ["txId", "outcome"],
       ),
     transaction: async (txId, { until, timeoutMs = LONG_POLL_MS_DEFAULT, signal } = {}) => {
@@ -251,7 +261,7 @@ export function createNodeClient(url: string): NodeClient {
         until === undefined ? "" : `?wait=${until.join(",")}&timeoutMs=${Math.round(timeoutMs)}`;
       try {
         const path = `/v1/transactions/${encodeURIComponent(txId)}${query}`;
-        const answer = await call(base, path, {
+        const answer = await call(path, {
           signal,
           waitMs: until === undefined ? 0 : timeoutMs,
         });
@@ -262,36 +272,36 @@ export function createNodeClient(url: string): NodeClient {
       }
     },
     status: async (options) =>
-      expectKeys<NodeStatus>(base, await call(base, "/v1/status", options ?? {}), [
+      expectKeys<NodeStatus>(base, await call("/v1/status", options ?? {}), [
         "clusterId",
         "trustees",
         "checks",
       ]),
     evidence: async (query = {}, options = {}) => {
-      const answer = await call(base, `/v1/evidence?${parametersOf(query)}`, options);
+      const answer = await call(`/v1/evidence?${parametersOf(query)}`, options);
       return expectKeys<EvidencePage>(base, answer, ["evidence", "next"]);
     },
     evidenceOf: async (id, options = {}) =>
-      expectKeys<EvidenceDetail>(base, await call(base, `/v1/evidence/${pathOf(id)}`, options), [
+      expectKeys<EvidenceDetail>(base, await call(`/v1/evidence/${pathOf(id)}`, options), [
         "id",
         "finding",
         "evidence",
       ]),
     evidenceFile: async (id, options = {}) =>
-      (await exchange(base, `/v1/evidence/${pathOf(id)}/file`, options)).text,
+      (await exchange(`/v1/evidence/${pathOf(id)}/file`, options)).text,
     bans: async ({ withLifts = false, ...options } = {}) =>
       expectKeys<BanList>(
         base,
-        await call(base, withLifts ? "/v1/bans?lifts=true" : "/v1/bans", options),
+        await call(withLifts ? "/v1/bans?lifts=true" : "/v1/bans", options),
         ["bans"],
       ),
     liftBan: async (peer, { reason, operator }, options = {}) => {
       const path = `/v1/bans/${encodeURIComponent(peer)}/lift`;
-      const answer = await call(base, path, { ...options, body: { reason, operator } });
+      const answer = await call(path, { ...options, body: { reason, operator } });
       return expectKeys<LiftView>(base, answer, ["peerId", "liftedAt"]);
     },
     receipts: async (query = {}, options = {}) => {
-      const answer = await call(base, `/v1/receipts?${parametersOf(query)}`, options);
+      const answer = await call(`/v1/receipts?${parametersOf(query)}`, options);
       return expectKeys<ReceiptList>(base, answer, ["receipts", "complete"]);
     },
   };
@@ -314,14 +324,11 @@ function pathOf(id: string): string {
 
 type CallOptions = AbortOptions & { readonly body?: object; readonly waitMs?: number };
 
-async function call(base: string, path: string, options: CallOptions): Promise<unknown> {
-  return (await exchange(base, path, options)).answer;
-}
-
 /** One request and its good answer, as text and as JSON. */
-async function exchange(
+async function request(
   base: string,
   path: string,
+  token: string | undefined,
   options: CallOptions,
 ): Promise<{ readonly text: string; readonly answer: unknown }> {
   const timeout = AbortSignal.timeout(Math.ceil((options.waitMs ?? 0) + GRACE_MS));
@@ -330,13 +337,11 @@ async function exchange(
   let text: string;
   try {
     response = await fetch(`${base}${path}`, {
-      ...(body === undefined
-        ? {}
-        : {
-            method: "POST",
-            headers: { "content-type": "application/json" },
-            body: JSON.stringify(body),
-          }),
+      headers: {
+        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+        ...(body === undefined ? {} : { "content-type": "application/json" }),
+      },
+      ...(body === undefined ? {} : { method: "POST", body: JSON.stringify(body) }),
       signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
     });
     text = await response.text();

@@ -10,7 +10,7 @@ import {
   type Result,
 } from "@quorate/core";
 import type { BanEntry, Clock, TallyStore } from "@quorate/ports";
-import type { OpsServer } from "@quorate/telemetry";
+import { COSTLY, type OpsServer } from "@quorate/telemetry";
 import { type Answer, refusal, storeAnswer } from "./store-answer.ts";
 
 /** Violations looked through for the transactions of silence bans, whose evidence names none. */
@@ -33,7 +33,7 @@ export function addBanRoutes(app: OpsServer["app"], context: BanContext): void {
     return reply.code(httpStatus).send(body);
   });
 
-  app.post("/v1/bans/:peer/lift", async (request, reply) => {
+  app.post("/v1/bans/:peer/lift", COSTLY, async (request, reply) => {
     const { peer = "" } = request.params as Record<string, string>;
     const { httpStatus, body } = await storeAnswer(() => lift(context, peer, request.body));
     return reply.code(httpStatus).send(body);

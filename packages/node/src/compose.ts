@@ -6,6 +6,8 @@ import type { AbortOptions, Lifecycle } from "@quorate/ports";
 import { faultPointFrom, type NodeSettings, pathBeside } from "@quorate/settings";
 import { createEtcdTallyStore } from "@quorate/store-etcd";
 import {
+  addEventRoute,
+  createEventFeed,
   createLogger,
   createMetrics,
   createOpsServer,
@@ -13,9 +15,12 @@ import {
   type FlushableLogger,
   readyWhenAllPass,
   systemClock,
+  tokensOf,
 } from "@quorate/telemetry";
 import { createAccusationJournal } from "./accusation-journal.ts";
+import { nodeApi } from "./api-description.ts";
 import { emptyAcceptQueue } from "./empty-accept-queue.ts";
+import { feedEvents, helloOf } from "./events.ts";
 import { readSeed } from "./read-seed.ts";
 import { addRoutes } from "./routes.ts";
 import { createVoteJournal } from "./vote-journal.ts";
@@ -85,6 +90,9 @@ export function composeNode(settings: NodeSettings, file: string | null, version
     metrics,
     logger,
     bodyLimitBytes: LIMITS.httpBodyBytesMax,
+    tokens:
+      api.tokensFile === undefined ? null : tokensOf(pathBeside(file, api.tokensFile), logger),
+    description: nodeApi(version),
     health: () => ({
       status: "ok",
       uptimeSeconds: (clock.monotonicMs() - startedMs) / 1_000,
@@ -94,7 +102,12 @@ export function composeNode(settings: NodeSettings, file: string | null, version
   });
   const peerId = gossip.localPeerId;
   const routes = { node, store, clusterId, nodeId, peerId, version, signer, ed25519, clock };
-  addRoutes(server.app, routes);
+  const feed = createEventFeed({ hello: () => helloOf(routes), logger });
+  const endFeed = feedEvents(routes, feed);
+  server.addRoutes((app) => {
+    addRoutes(app, routes);
+    addEventRoute(app, feed);
+  });
   return {
     logger,
     fatal: fatal.promise,
@@ -107,6 +120,8 @@ export function composeNode(settings: NodeSettings, file: string | null, version
     stop: async (options?: AbortOptions) => {
       // Votes first: a request in flight gets its answer while the pipeline still works.
       await node.stop(options ?? {});
+      endFeed();
+      feed.close();
       await emptyAcceptQueue(server.app.server, { clock });
       await server.stop(options);
       await tracing.shutdown();

@@ -19,7 +19,7 @@ import {
   type TallyStore,
   type VoteSigner,
 } from "@quorate/ports";
-import type { OpsServer } from "@quorate/telemetry";
+import { COSTLY, type OpsServer } from "@quorate/telemetry";
 import { type Answer, refusal, storeAnswer } from "./store-answer.ts";
 
 type Violation = StandaloneViolation["violation"];
@@ -48,13 +48,13 @@ export interface EvidenceContext {
 
 /** `GET /v1/evidence` (list), `/v1/evidence/{tx}/{peer}/{type}` (one) and `…/file` (the signed export). */
 export function addEvidenceRoutes(app: OpsServer["app"], context: EvidenceContext): void {
-  app.get("/v1/evidence", async (request, reply) => {
+  app.get("/v1/evidence", COSTLY, async (request, reply) => {
     const query = request.query as Record<string, unknown>;
     const { httpStatus, body } = await storeAnswer(() => list(context, query));
     return reply.code(httpStatus).send(body);
   });
 
-  app.get("/v1/evidence/:tx/:peer/:type", async (request, reply) => {
+  app.get("/v1/evidence/:tx/:peer/:type", COSTLY, async (request, reply) => {
     const { httpStatus, body } = await storeAnswer(async () => {
       const found = await findOne(context, request.params as Record<string, string>);
       return "httpStatus" in found ? found : { httpStatus: 200, body: await told(context, found) };
@@ -62,7 +62,7 @@ export function addEvidenceRoutes(app: OpsServer["app"], context: EvidenceContex
     return reply.code(httpStatus).send(body);
   });
 
-  app.get("/v1/evidence/:tx/:peer/:type/file", async (request, reply) => {
+  app.get("/v1/evidence/:tx/:peer/:type/file", COSTLY, async (request, reply) => {
     const { httpStatus, body } = await storeAnswer(async () => {
       const found = await findOne(context, request.params as Record<string, string>);
       if ("httpStatus" in found) return found;

@@ -16,7 +16,7 @@ import {
 } from "@quorate/core";
 import { RECEIPT_BOUNDS, type ReceiptBook } from "@quorate/engine";
 import { type Ed25519, StoreError, type TallyStore } from "@quorate/ports";
-import { errorBody, type OpsServer } from "@quorate/telemetry";
+import { COSTLY, errorBody, type OpsServer } from "@quorate/telemetry";
 
 /** Receipts of one answer, unless asked for fewer or more. */
 const LIMIT_DEFAULT = 100;
@@ -42,7 +42,7 @@ export interface ReceiptContext {
  * is false when there may be more: etcd does not answer, or not all of it was looked through.
  */
 export function addReceiptRoutes(app: OpsServer["app"], context: ReceiptContext): void {
-  app.get("/v1/receipts", async (request, reply) => {
+  app.get("/v1/receipts", COSTLY, async (request, reply) => {
     const query = readQuery(request.query as Record<string, unknown>);
     if (!query.ok) return reply.code(400).send(errorBody("QUERY_INVALID", query.error));
     return answer(context, query.value);

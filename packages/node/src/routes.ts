@@ -1,11 +1,6 @@
 import {
   assert,
-  type Epoch,
   type FinalDecision,
-  faultBounds,
-  isArchived,
-  isoTime,
-  isSettled,
   LIMITS,
   type NodeId,
   type PeerId,
@@ -23,6 +18,7 @@ import { addBanRoutes, type BanContext } from "./ban-routes.ts";
 import { addEvidenceRoutes, type EvidenceContext } from "./evidence-routes.ts";
 import { refusalReasonOf, refuseRequest } from "./local-refusal.ts";
 import { addReceiptRoutes, type ReceiptContext } from "./receipt-routes.ts";
+import { recentTransactions, statusJson, transactionJson } from "./views.ts";
 
 type App = OpsServer["app"];
 
@@ -32,6 +28,10 @@ const VOTE_WAIT_MS = 10_000;
 const BATCH_BODY_BYTES_MAX = 65_536;
 /** The longest a GET with `wait` stays open, in ms. */
 const LONG_POLL_MS_MAX = 60_000;
+/** Transactions of one answer, unless asked for fewer or more: a screen or two. */
+const RECENT_DEFAULT = 50;
+/** Transactions of one answer at most: half a kilobyte each, and 50 bytes a vote. */
+const RECENT_MAX = 200;
 
 export interface RouteContext extends BanContext, EvidenceContext, ReceiptContext {
   readonly node: TrusteeNode;
@@ -44,7 +44,7 @@ export interface RouteContext extends BanContext, EvidenceContext, ReceiptContex
 
 /** The node's HTTP API. */
 export function addRoutes(app: App, context: RouteContext): void {
-  app.post("/v1/votes", async (request, reply) => {
+  app.post("/v1/votes", { config: { access: "vote" } }, async (request, reply) => {
     const result = await castOne(context, request.body);
     const { httpStatus, ...rest } = result;
     return reply
@@ -52,7 +52,8 @@ export function addRoutes(app: App, context: RouteContext): void {
       .send("error" in rest ? rest : { ...rest, nodeId: context.nodeId });
   });
 
-  app.post("/v1/votes/batch", { bodyLimit: BATCH_BODY_BYTES_MAX }, async (request, reply) => {
+  const batch = { bodyLimit: BATCH_BODY_BYTES_MAX, config: { access: "vote" } } as const;
+  app.post("/v1/votes/batch", batch, async (request, reply) => {
     const body = request.body;
     const votes = typeof body === "object" && body !== null && "votes" in body ? body.votes : null;
     if (!Array.isArray(votes) || votes.length < 1 || votes.length > LIMITS.votesPerFrameMax)
@@ -85,6 +86,16 @@ export function addRoutes(app: App, context: RouteContext): void {
     if (snapshot.status === null)
       return reply.code(404).send(errorBody("TX_UNKNOWN", `nobody has voted on ${txId.value}`));
     return transactionJson(snapshot);
+  });
+
+  app.get("/v1/transactions", async (request, reply) => {
+    const { limit = String(RECENT_DEFAULT) } = request.query as Record<string, unknown>;
+    if (typeof limit !== "string" || !/^[1-9][0-9]{0,2}$/.test(limit) || Number(limit) > RECENT_MAX)
+      return reply
+        .code(400)
+        .send(errorBody("QUERY_INVALID", `limit must be a whole number from 1 to ${RECENT_MAX}`));
+    const found = recentTransactions(context.node.view, Number(limit));
+    return { transactions: found.map(transactionJson) };
   });
 
   app.get("/v1/status", () => statusJson(context));
@@ -226,75 +237,4 @@ async function snapshotOf(context: RouteContext, txId: TxId): Promise<TxSnapshot
   const known = context.node.view.snapshot(txId);
   if (known !== null && known.snapshot.status !== null) return known.snapshot;
   return (await context.store.read(txId, { signal: AbortSignal.timeout(5_000) })).snapshot;
-}
-
-function transactionJson(snapshot: TxSnapshot): object {
-  const { txId, status, record, votes, violations } = snapshot;
-  const byNode = [...votes.values()].sort((a, b) => (a.vote.nodeId < b.vote.nodeId ? -1 : 1));
-  return {
-    txId,
-    status,
-    settled: isSettled(status),
-    // Then its votes are in history only.
-    archived: isArchived(snapshot),
-    value: record?.value?.toString() ?? null,
-    reason: record?.reason ?? null,
-    policy: record?.policy ?? null,
-    profile: record?.profile ?? null,
-    epoch: record?.epoch ?? (null as Epoch | null),
-    openedAt: record === null ? null : isoTime(record.openedAtMs),
-    deadlineAt: record === null ? null : isoTime(record.deadlineAtMs),
-    unanimous: record?.unanimous ?? false,
-    offenders: record?.offenders ?? [],
-    absent: record?.absent ?? null,
-    votes: byNode.map(({ vote }) => ({
-      nodeId: vote.nodeId,
-      value: vote.value.toString(),
-      issuedAt: isoTime(vote.issuedAtMs),
-    })),
-    violations: [...violations].flatMap(([nodeId, types]) =>
-      [...types].map((type) => ({
-        nodeId,
-        type,
-        grade: type === "DOUBLE_VOTING" || type === "INVALID_SIGNATURE" ? "PROOF" : "OPINION",
-      })),
-    ),
-    chain: record?.chain ?? null,
-  };
-}
-
-function statusJson({ node, clusterId, nodeId, peerId, version }: RouteContext): object {
-  const checks = node.checks();
-  const { set } = node;
-  return {
-    clusterId,
-    nodeId,
-    peerId,
-    version,
-    epoch: set.epoch,
-    threshold: set.threshold,
-    totalNodes: set.trustees.length,
-    faultBounds: faultBounds(set.trustees.length, set.threshold),
-    ready: checks.every((c) => c.ok),
-    checks,
-    trustees: set.trustees.map((t) => {
-      const presence = node.view.presence.get(t.peerId);
-      const ban = node.view.banRecords.get(t.peerId);
-      return {
-        nodeId: t.nodeId,
-        peerId: t.peerId,
-        online: presence !== undefined,
-        banned: node.view.bans.has(t.peerId),
-        banReason: ban?.reason ?? null,
-        version: presence?.version ?? null,
-        apiUrl: presence?.apiUrl ?? null,
-      };
-    }),
-    observers: node.observers.map(({ startedAtMs, ...observer }) => ({
-      ...observer,
-      since: isoTime(startedAtMs),
-    })),
-    openTransactions: node.openTransactions,
-    pendingVotes: node.pendingVotes,
-  };
 }

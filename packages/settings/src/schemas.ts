@@ -47,9 +47,11 @@ export const etcdSchema = z.strictObject({
 });
 
 export const apiSchema = z.strictObject({
-  /** Loopback unless told otherwise: the API has no authentication. */
+  /** Loopback unless told otherwise. */
   host: z.string().min(1).default("127.0.0.1"),
   port: port.default(0),
+  /** Who may use the API; beside the configuration file unless absolute. Without it only this machine itself may. */
+  tokensFile: z.string().min(1).optional(),
 });
 
 export const logSchema = z.strictObject({

@@ -13,6 +13,11 @@ const COMMON: readonly Setting[] = [
     flag: "api-port",
     help: "port the HTTP API listens on; 0 picks one",
   },
+  {
+    path: "api.tokensFile",
+    kind: "text",
+    help: "file with the tokens of the HTTP API; without it only this machine may use it",
+  },
   { path: "log.level", kind: "text", flag: "log-level", help: "error, warn, info or debug" },
   { path: "tracing.otlpUrl", kind: "text", help: "where traces go; none by default" },
   { path: "shutdownMs", kind: "number", help: "how long a shutdown may take, in ms" },

@@ -1,4 +1,12 @@
-import { type EvmAddress, parseEpoch, parseEvmAddress, unwrap } from "@quorate/core";
+import {
+  type EvmAddress,
+  parseEpoch,
+  parseEvmAddress,
+  parsePeerId,
+  SPOTLESS,
+  scoreAt,
+  unwrap,
+} from "@quorate/core";
 import { type SenderLease, StoreError, type SubmissionStore } from "@quorate/ports";
 import { createMetrics, createOpsServer, type OpsServer } from "@quorate/telemetry";
 import {
@@ -18,6 +26,15 @@ const { set } = testCluster({ trustees: 3, threshold: 2 });
 const ADDRESS: EvmAddress = unwrap(parseEvmAddress(`0x${"a1".repeat(20)}`));
 const FEES = { maxFeePerGasWei: 3_000_000_000n, maxPriorityFeePerGasWei: 1_000_000_000n };
 const WHO = { operator: "ada@example.org", reason: "the contract was wrong" };
+
+const REPUTATION = {
+  peerId: set.trustees[0]?.peerId ?? unwrap(parsePeerId("")),
+  nodeId: null,
+  state: { ...SPOTLESS, penalty: 0.25 },
+  totalVotes: 12,
+  violationsCount: 1,
+  lastSeenMs: 0,
+};
 
 let clock: SimClock;
 let chain: MemoryChain;
@@ -61,6 +78,8 @@ beforeEach(async () => {
     submissions: store,
     chain,
     service: { leading: true, projectedRevision: 7n, checks: () => [] },
+    history: { reputations: async () => [REPUTATION] },
+    clock,
   });
 });
 
@@ -298,5 +317,22 @@ describe("a database that is away", () => {
       const answer = await ask("GET", path);
       expect([path, answer.status, codeOf(answer)]).toEqual([path, 503, "POSTGRES_UNAVAILABLE"]);
     }
+  });
+});
+
+it("tells what history makes of each peer", async () => {
+  const { status, body } = await ask("GET", "/v1/reputations");
+  expect(status).toBe(200);
+  expect(body).toEqual({
+    reputations: [
+      {
+        peerId: REPUTATION.peerId,
+        nodeId: null,
+        score: scoreAt(REPUTATION.state, clock.nowMs()),
+        totalVotes: 12,
+        violations: 1,
+        lastSeenAt: "1970-01-01T00:00:00.000Z",
+      },
+    ],
   });
 });

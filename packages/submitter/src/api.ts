@@ -1,14 +1,16 @@
-import { type EvmAddress, isoTime, parseTxId } from "@quorate/core";
+import { type EvmAddress, isoTime, parseTxId, scoreAt } from "@quorate/core";
 import {
+  type AuditLog,
   type Chain,
   ChainError,
+  type Clock,
   type FinalityMode,
   StoreError,
   type Submission,
   type SubmissionDetail,
   type SubmissionStore,
 } from "@quorate/ports";
-import { errorBody, type OpsServer } from "@quorate/telemetry";
+import { COSTLY, errorBody, type OpsServer } from "@quorate/telemetry";
 import { readOperator, readPage } from "./api-requests.ts";
 
 /** The longest one read of PostgreSQL or of the chain may take, in ms: a caller waits for the answer. */
@@ -39,6 +41,8 @@ export interface SubmitterApiContext {
     Chain,
     "chainId" | "contractAddress" | "transactionCount" | "nonceFloor" | "finalizedHead"
   >;
+  readonly history: Pick<AuditLog, "reputations">;
+  readonly clock: Clock;
   readonly service: {
     readonly leading: boolean;
     readonly projectedRevision: bigint | null;
@@ -57,12 +61,16 @@ const refusal = (httpStatus: number, code: string, message: string): Answer => (
 });
 
 /**
- * `GET /v1/status`, `GET /v1/submissions[/{tx}]`, `POST /v1/submissions/{tx}/retry`, `GET /v1/sender` and
+ * `GET /v1/status`, `GET /v1/reputations`, `GET /v1/submissions[/{tx}]`, `POST /v1/submissions/{tx}/retry`, `GET /v1/sender` and
  * `POST /v1/sender/freeze|thaw`. All of it is told and done by PostgreSQL and the chain, so a standby answers as the leader does.
  */
 export function addSubmitterRoutes(app: OpsServer["app"], context: SubmitterApiContext): void {
   app.get("/v1/status", async (_request, reply) => {
     const { httpStatus, body } = await answerOf(() => statusOf(context));
+    return reply.code(httpStatus).send(body);
+  });
+  app.get("/v1/reputations", COSTLY, async (_request, reply) => {
+    const { httpStatus, body } = await answerOf(() => reputationsOf(context));
     return reply.code(httpStatus).send(body);
   });
   app.get("/v1/submissions", async (request, reply) => {
@@ -74,7 +82,7 @@ export function addSubmitterRoutes(app: OpsServer["app"], context: SubmitterApiC
     const { httpStatus, body } = await answerOf(() => show(context, txId));
     return reply.code(httpStatus).send(body);
   });
-  app.post("/v1/submissions/:txId/retry", async (request, reply) => {
+  app.post("/v1/submissions/:txId/retry", COSTLY, async (request, reply) => {
     const { txId = "" } = request.params as Record<string, string>;
     const { httpStatus, body } = await answerOf(() => retry(context, txId, request.body));
     return reply.code(httpStatus).send(body);
@@ -83,11 +91,11 @@ export function addSubmitterRoutes(app: OpsServer["app"], context: SubmitterApiC
     const { httpStatus, body } = await answerOf(() => senderAnswer(context));
     return reply.code(httpStatus).send(body);
   });
-  app.post("/v1/sender/freeze", async (request, reply) => {
+  app.post("/v1/sender/freeze", COSTLY, async (request, reply) => {
     const { httpStatus, body } = await answerOf(() => freeze(context, request.body));
     return reply.code(httpStatus).send(body);
   });
-  app.post("/v1/sender/thaw", async (request, reply) => {
+  app.post("/v1/sender/thaw", COSTLY, async (request, reply) => {
     const { httpStatus, body } = await answerOf(() => thaw(context, request.body));
     return reply.code(httpStatus).send(body);
   });
@@ -127,6 +135,19 @@ async function statusOf(context: SubmitterApiContext): Promise<Answer> {
       checks: service.checks(),
     },
   };
+}
+
+async function reputationsOf({ history, clock }: SubmitterApiContext): Promise<Answer> {
+  const rows = await history.reputations(within());
+  const reputations = rows.map((row) => ({
+    peerId: row.peerId,
+    nodeId: row.nodeId,
+    score: scoreAt(row.state, clock.nowMs()),
+    totalVotes: row.totalVotes,
+    violations: row.violationsCount,
+    lastSeenAt: isoTime(row.lastSeenMs),
+  }));
+  return { httpStatus: 200, body: { reputations } };
 }
 
 async function list({ submissions }: SubmitterApiContext, query: unknown): Promise<Answer> {

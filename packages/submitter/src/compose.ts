@@ -11,7 +11,7 @@ import {
   withFaultPoints,
 } from "@quorate/engine";
 import { type AbortOptions, type Lifecycle, noFault, StoreError } from "@quorate/ports";
-import { faultPointFrom, retentionOf, type SubmitterSettings } from "@quorate/settings";
+import { faultPointFrom, pathBeside, retentionOf, type SubmitterSettings } from "@quorate/settings";
 import { createEtcdTallyStore } from "@quorate/store-etcd";
 import {
   createAuditLog,
@@ -30,8 +30,10 @@ import {
   type FlushableLogger,
   readyWhenAllPass,
   systemClock,
+  tokensOf,
 } from "@quorate/telemetry";
 import { addSubmitterRoutes } from "./api.ts";
+import { submitterApi } from "./api-description.ts";
 import { openSigner } from "./signer.ts";
 
 export interface SubmitterApp extends Lifecycle {
@@ -157,6 +159,9 @@ export async function composeSubmitter(
     metrics,
     logger,
     bodyLimitBytes: LIMITS.httpBodyBytesMax,
+    tokens:
+      api.tokensFile === undefined ? null : tokensOf(pathBeside(file, api.tokensFile), logger),
+    description: submitterApi(version),
     health: () => ({
       status: "ok",
       uptimeSeconds: (clock.monotonicMs() - startedMs) / 1_000,
@@ -164,7 +169,7 @@ export async function composeSubmitter(
     }),
     ready: () => readyWhenAllPass(service.checks()),
   });
-  addSubmitterRoutes(server.app, {
+  const routes = {
     clusterId,
     version,
     schema,
@@ -173,7 +178,10 @@ export async function composeSubmitter(
     submissions,
     chain,
     service,
-  });
+    history: audit,
+    clock,
+  };
+  server.addRoutes((app) => addSubmitterRoutes(app, routes));
   return {
     logger,
     fatal: fatal.promise,

@@ -81,7 +81,7 @@ test.each<readonly [string, () => object, RegExp]>([
   [
     "a good keystore, and nobody to connect to",
     () => ({ signer: { kind: "keystore", file: "ks.json", passwordFile: "ks.password" } }),
-    /PostgreSQL/,
+    /no chain endpoint can be reached/,
   ],
   [
     "a remote signer that repeats what it was sent",

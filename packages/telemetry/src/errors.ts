@@ -7,7 +7,8 @@ export class TelemetryError extends Error {
     | "STOPPED"
     | "LOG_DESTINATION"
     | "LOG_FLUSH"
-    | "OTLP_URL";
+    | "OTLP_URL"
+    | "TOKENS_FILE";
   readonly retryable: boolean;
   constructor(
     code: TelemetryError["code"],

@@ -18,6 +18,24 @@ export const TELEMETRY_LIMITS = {
   httpKeepAliveTimeoutMs: 5_000,
   /** A path parameter, in characters as sent: a transaction id with every character percent-encoded. */
   httpParamCharsMax: 3 * LIMITS.txIdCharsMax,
+  /** Tokens of the HTTP API: people and programs that use one trustee's node. Each request with a token is compared with all. */
+  apiTokensMax: 1_000,
+  /** How often it is looked whether the token file has changed, in ms: so long a token that was taken away may still work. */
+  tokensLookIntervalMs: 1_000,
+  /** Requests a second of one caller. A client's mistake must not starve gossip; votes come up to 256 in a request. */
+  apiRequestsPerSecondMax: 2_000,
+  /** Requests a second of one caller that read much of etcd or write to it by a person's order. */
+  apiCostlyPerSecondMax: 100,
+  /** Callers whose rate is remembered: more than there can be tokens. */
+  apiCallersMax: 2_000,
+  /** Listeners of the event feed: web pages and programs of one trustee. */
+  feedClientsMax: 50,
+  /** Bytes that may wait for one listener: some seconds at full load. Beyond it, it is cut off. */
+  feedBufferBytesMax: 1_048_576,
+  /** How often a listener is asked whether it is still there, in ms; one that has not answered by the next time is dropped. */
+  feedPingIntervalMs: 30_000,
+  /** A message of a listener, in bytes: none is expected. */
+  feedRequestBytesMax: 1_024,
   /** One attempt to hand spans to the collector, in ms; also bounds the last export at shutdown. */
   otlpTimeoutMs: 5_000,
   /** Longest single timer of Node, in ms (2^31 - 1). A longer one fires at once, so longer waits are cut into pieces. */

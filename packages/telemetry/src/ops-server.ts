@@ -1,6 +1,8 @@
 import type { Socket } from "node:net";
 import type { AbortOptions, Logger } from "@quorate/ports";
 import { type FastifyInstance, fastify } from "fastify";
+import { guardRoutes, type TokenSource } from "./api-access.ts";
+import { type ApiDescription, addApiPlugins, document } from "./api-plugins.ts";
 import { systemErrorCode, TelemetryError } from "./errors.ts";
 import { errorBody, httpFailure } from "./http-errors.ts";
 import { TELEMETRY_LIMITS } from "./limits.ts";
@@ -46,11 +48,19 @@ export interface OpsServerOptions {
   readonly ready: () => ReadyReport;
   /** Largest request body, in bytes; a larger one is refused with 413. */
   readonly bodyLimitBytes: number;
+  /** Who may do what; null or absent: this machine itself, all of it, and nobody else. */
+  readonly tokens?: TokenSource | null;
+  /** What the OpenAPI document says of this server. */
+  readonly description?: ApiDescription;
 }
 
 export interface OpsServer {
-  /** For more routes, before `start`. They share the error shape and the body limit. */
+  /** For more routes, before `start`. They share the error shape, the body limit and the check of who may use them. */
   readonly app: FastifyInstance;
+  /** Adds routes that also have rate limits and WebSockets and are in the OpenAPI document. Before `start`. */
+  addRoutes(add: (app: FastifyInstance) => void): void;
+  /** Resolves when all routes are there, without listening. */
+  ready(): Promise<void>;
   /** Listens. Idempotent. @throws TelemetryError ADDRESS_IN_USE, LISTEN_FAILED, or STOPPED after `stop` */
   start(options?: AbortOptions): Promise<void>;
   /**
@@ -62,9 +72,17 @@ export interface OpsServer {
   address(): { readonly host: string; readonly port: number } | undefined;
 }
 
+const NO_DESCRIPTION: ApiDescription = {
+  title: "Quorate",
+  description: "",
+  version: "0",
+  routes: {},
+};
+
 /**
  * Serves /health, /ready and /metrics, and whatever routes are added. Every error answers
- * `{error: {code, message}}`, never with a stack.
+ * `{error: {code, message}}`, never with a stack. These three are open to whoever can connect: a supervisor's probe
+ * has no token. All other routes are guarded.
  */
 export function createOpsServer(options: OpsServerOptions): OpsServer {
   const { bodyLimitBytes } = options;
@@ -101,7 +119,16 @@ export function createOpsServer(options: OpsServerOptions): OpsServer {
   let closed: Promise<void> | undefined;
   shapeErrors(app, options);
   drainWhen(app, () => stopping);
-  addRoutes(app, options);
+  guardRoutes(app, options.tokens ?? null);
+  const description = options.description ?? NO_DESCRIPTION;
+  addApiPlugins(app, description);
+  const addDocumented = (add: (app: FastifyInstance) => void): void => {
+    app.register(async (scope) => {
+      document(scope, description);
+      add(scope);
+    });
+  };
+  addDocumented((scope) => addRoutes(scope, options));
 
   const close = async (): Promise<void> => {
     await started?.catch(() => undefined);
@@ -116,6 +143,10 @@ export function createOpsServer(options: OpsServerOptions): OpsServer {
   };
   return {
     app,
+    addRoutes: addDocumented,
+    ready: async () => {
+      await app.ready();
+    },
     start: async ({ signal } = {}) => {
       signal?.throwIfAborted();
       if (stopping) {
@@ -164,12 +195,13 @@ async function listen(
 }
 
 function addRoutes(app: FastifyInstance, options: OpsServerOptions): void {
-  app.get("/health", () => options.health());
-  app.get("/ready", (_request, reply) => {
+  const open = { config: { access: "open", rateLimit: false } } as const;
+  app.get("/health", open, () => options.health());
+  app.get("/ready", open, (_request, reply) => {
     const report = readyReport(options);
     return reply.code(report.ready ? 200 : 503).send(report);
   });
-  app.get("/metrics", async (_request, reply) => {
+  app.get("/metrics", open, async (_request, reply) => {
     const text = await options.metrics.text();
     return reply.header("content-type", options.metrics.contentType).send(text);
   });

@@ -98,7 +98,8 @@ export class FaultMatrix {
         return true;
       })
       .map((one) => {
-        const passage = isRare(one) || isLate(one) ? 1 : 1 + random.below(PASSAGE_MAX);
+        // The first passage is met soonest; others are for when every fault was met.
+        const passage = missing.length > 0 ? 1 : 1 + random.below(PASSAGE_MAX);
         return `${one.point}=${one.mode}@${passage}`;
       });
     return { faults: faults.join(","), late };

@@ -92,7 +92,7 @@ export class Weather {
   async #happen(kind: WeatherKind, signal: AbortSignal): Promise<boolean> {
     switch (kind) {
       case "reorg":
-        return await this.#reorg();
+        return await this.#reorg(signal);
       case "drop-all":
         await this.#rpc("anvil_dropAllTransactions", []);
         return true;
@@ -130,12 +130,13 @@ export class Weather {
     }
   }
 
-  async #reorg(): Promise<boolean> {
+  async #reorg(signal: AbortSignal): Promise<boolean> {
     if (this.#depths.length === 0)
       this.#depths = this.#random.shuffled(
         Array.from({ length: REORG_DEPTH_MAX }, (_, index) => index + 1),
       );
     const depth = this.#depths.pop() ?? 1;
+    await this.#somethingIncluded(depth, signal);
     await this.#rpc("anvil_reorg", [depth, []]);
     this.reorgDepths.set(depth, (this.reorgDepths.get(depth) ?? 0) + 1);
     // The state went back with the blocks, and an empty purse with it.
@@ -244,6 +245,24 @@ export class Weather {
       await this.#pause(40, signal);
     }
     return false;
+  }
+
+  /** Waits until a transaction of the sender is in one of the newest blocks, and a moment more for a leader to note it. */
+  async #somethingIncluded(depth: number, signal: AbortSignal): Promise<void> {
+    const { rpcUrl } = this.#options;
+    const { address } = this.#account;
+    const untilMs = performance.now() + WAITING_MS_MAX;
+    while (performance.now() < untilMs && !signal.aborted) {
+      const head = await readQuantity(rpcUrl, "eth_blockNumber", []);
+      const [before, now] = await Promise.all(
+        [head - BigInt(depth), head].map((number) =>
+          readQuantity(rpcUrl, "eth_getTransactionCount", [address, quantity(number)]),
+        ),
+      );
+      if (before !== undefined && now !== undefined && now > before) break;
+      await this.#pause(100, signal);
+    }
+    await this.#pause(500, signal);
   }
 
   async #holdBaseFee(forMs: number, signal: AbortSignal, wei = SPIKE_WEI): Promise<void> {

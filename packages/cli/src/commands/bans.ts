@@ -1,10 +1,11 @@
 import { hostname, userInfo } from "node:os";
 import { parseNodeId, parsePeerId } from "@quorate/core";
-import { type BanList, createNodeClient, NodeApiError } from "@quorate/localcluster/client";
+import { type BanList, NodeApiError } from "@quorate/localcluster/client";
 import type { Command } from "commander";
+import { nodeClientFrom } from "../clients.ts";
 import type { CommandContext } from "../context.ts";
 import { CliError, EXIT, usageError } from "../failure.ts";
-import { httpUrl, nodeUrlFrom } from "../options.ts";
+import { httpUrl } from "../options.ts";
 import { table } from "../render/table.ts";
 import { jsonDocument, type Style, type Terminal } from "../terminal.ts";
 
@@ -68,7 +69,7 @@ export function operatorDefault(): string {
 }
 
 async function listBans(options: BansOptions, terminal: Terminal): Promise<number> {
-  const client = createNodeClient(nodeUrlFrom(options.node, process.env));
+  const client = nodeClientFrom(options.node, process.env);
   const list = await client.bans({ withLifts: options.lifted === true });
   if (options.json === true) terminal.data(jsonDocument(list));
   else terminal.data(renderBans(list, terminal.dataStyle));
@@ -119,7 +120,7 @@ async function liftBan(
     throw usageError(`${JSON.stringify(peer)} is neither a peer id nor a node id`);
   if (reason.trim() === "") throw usageError("--reason must say why");
   if (operator.trim() === "") throw usageError("--operator must say who");
-  const client = createNodeClient(nodeUrlFrom(node, process.env));
+  const client = nodeClientFrom(node, process.env);
   try {
     const lift = await client.liftBan(peer, { reason, operator });
     if (json === true) terminal.data(jsonDocument(lift));

@@ -2,13 +2,13 @@ import { randomUUID } from "node:crypto";
 import { link, rename, rm, writeFile } from "node:fs/promises";
 import { parseEvidenceId, parseTxId, utf8 } from "@quorate/core";
 import {
-  createNodeClient,
   type EvidenceDetail,
   type EvidenceSummary,
   type NodeClient,
 } from "@quorate/localcluster/client";
+import { nodeClientFrom } from "../clients.ts";
 import { CliError, EXIT, usageError } from "../failure.ts";
-import { nodeUrlFrom } from "../options.ts";
+import {} from "../options.ts";
 import { fields, table } from "../render/table.ts";
 import { jsonDocument, type Style, type Terminal } from "../terminal.ts";
 import { judgeBytes, sentenceOf } from "./evidence-verify.ts";
@@ -40,7 +40,7 @@ export async function listEvidenceAction(
 ): Promise<number> {
   const txId = tx === undefined ? null : parseTxId(tx);
   if (txId?.ok === false) throw usageError(txId.error.message);
-  const client = createNodeClient(nodeUrlFrom(node, process.env));
+  const client = nodeClientFrom(node, process.env);
   const found: EvidenceSummary[] = [];
   let after: string | undefined;
   for (;;) {
@@ -130,7 +130,7 @@ export async function exportEvidenceAction(
 function clientFor(id: string, node: string | undefined): NodeClient {
   const parsed = parseEvidenceId(id);
   if (!parsed.ok) throw usageError(parsed.error.message);
-  return createNodeClient(nodeUrlFrom(node, process.env));
+  return nodeClientFrom(node, process.env);
 }
 
 /** Puts the whole file in place or none of it, and over another one only when told to. */

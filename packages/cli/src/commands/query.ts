@@ -1,9 +1,9 @@
 import { parseTxId } from "@quorate/core";
-import { createNodeClient } from "@quorate/localcluster/client";
 import type { Command } from "commander";
+import { nodeClientFrom } from "../clients.ts";
 import type { CommandContext } from "../context.ts";
 import { CliError, EXIT, usageError } from "../failure.ts";
-import { httpUrl, nodeUrlFrom } from "../options.ts";
+import { httpUrl } from "../options.ts";
 import { renderStatus } from "../render/status.ts";
 import { renderTransaction } from "../render/transaction.ts";
 import { jsonDocument } from "../terminal.ts";
@@ -32,7 +32,7 @@ Examples:
       done(async (tx: string, options: QueryOptions) => {
         const txId = parseTxId(tx);
         if (!txId.ok) throw usageError(txId.error.message);
-        const client = createNodeClient(nodeUrlFrom(options.node, process.env));
+        const client = nodeClientFrom(options.node, process.env);
         const found = await client.transaction(txId.value);
         if (found === null) throw new CliError(`nobody has voted on ${txId.value} (${client.url})`);
         terminal.data(
@@ -57,7 +57,7 @@ Examples:
     )
     .action(
       done(async (options: QueryOptions) => {
-        const client = createNodeClient(nodeUrlFrom(options.node, process.env));
+        const client = nodeClientFrom(options.node, process.env);
         const status = await client.status();
         terminal.data(
           options.json === true ? jsonDocument(status) : renderStatus(status, terminal.dataStyle),

@@ -1,9 +1,9 @@
 import { parseTxId, REFUSAL_REASONS, type RefusalReason } from "@quorate/core";
-import { createNodeClient } from "@quorate/localcluster/client";
 import { type Command, Option } from "commander";
+import { nodeClientFrom } from "../clients.ts";
 import type { CommandContext } from "../context.ts";
 import { EXIT, usageError } from "../failure.ts";
-import { httpUrl, nodeUrlFrom, wholeNumber } from "../options.ts";
+import { httpUrl, wholeNumber } from "../options.ts";
 import { renderReceipts } from "../render/receipts.ts";
 import { jsonDocument } from "../terminal.ts";
 
@@ -53,7 +53,7 @@ Examples:
       done(async ({ tx, reason, by, node, limit, json }: ReceiptsOptions) => {
         const txId = tx === undefined ? undefined : parseTxId(tx);
         if (txId?.ok === false) throw usageError(txId.error.message);
-        const client = createNodeClient(nodeUrlFrom(node, process.env));
+        const client = nodeClientFrom(node, process.env);
         const list = await client.receipts({ limit, tx: txId?.value, reason, node: by });
         terminal.data(
           json === true ? jsonDocument(list) : renderReceipts(list.receipts, terminal.dataStyle),

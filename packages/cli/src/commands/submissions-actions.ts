@@ -1,10 +1,9 @@
 import { parseTxId, type SubmissionState } from "@quorate/core";
+import { submitterClientFrom } from "../clients.ts";
 import { CliError, EXIT, usageError } from "../failure.ts";
-import { submitterUrlFrom } from "../options.ts";
 import { renderSender, renderSubmission, renderSubmissions } from "../render/submission.ts";
 import { jsonDocument, type Terminal } from "../terminal.ts";
 import {
-  createSubmitterClient,
   type OperatorRequest,
   type SenderView,
   SubmitterApiError,
@@ -35,7 +34,7 @@ export interface UnfreezeOptions extends OperatorOptions {
 }
 
 function clientOf({ submitter }: SubmitterOptions): SubmitterClient {
-  return createSubmitterClient(submitterUrlFrom(submitter, process.env));
+  return submitterClientFrom(submitter, process.env);
 }
 
 export async function listSubmissionsAction(

@@ -142,14 +142,17 @@ const TIMEOUT_MS = 30_000;
 const SENDER_KEYS = ["address", "counts", "chain"] as const;
 
 /** @throws TypeError when the URL is none. */
-export function createSubmitterClient(url: string): SubmitterClient {
+export function createSubmitterClient(
+  url: string,
+  { token }: { readonly token?: string | undefined } = {},
+): SubmitterClient {
   const base = new URL(url).href.replace(/\/+$/, "");
   const ask = async <T extends object>(
     path: string,
     keys: readonly (keyof T & string)[],
     options: CallOptions = {},
   ): Promise<T> => {
-    const answer = await call(base, path, options);
+    const answer = await call(base, path, { ...options, token });
     const has = (value: unknown): value is T =>
       isRecord(value) && keys.every((key) => Object.hasOwn(value, key));
     if (has(answer)) return answer;
@@ -187,19 +190,21 @@ export function createSubmitterClient(url: string): SubmitterClient {
 
 type CallOptions = AbortOptions & { readonly body?: object };
 
-async function call(base: string, path: string, { signal, body }: CallOptions): Promise<unknown> {
+async function call(
+  base: string,
+  path: string,
+  { signal, body, token }: CallOptions & { readonly token: string | undefined },
+): Promise<unknown> {
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
   let response: Response;
   let text: string;
   try {
     response = await fetch(`${base}${path}`, {
-      ...(body === undefined
-        ? {}
-        : {
-            method: "POST",
-            headers: { "content-type": "application/json" },
-            body: JSON.stringify(body),
-          }),
+      headers: {
+        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+        ...(body === undefined ? {} : { "content-type": "application/json" }),
+      },
+      ...(body === undefined ? {} : { method: "POST", body: JSON.stringify(body) }),
       signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
     });
     text = await response.text();

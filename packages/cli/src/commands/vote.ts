@@ -1,15 +1,11 @@
 import { parseTxId, parseValue, TX_STATUSES, type TxStatus } from "@quorate/core";
-import {
-  createNodeClient,
-  NodeApiError,
-  type NodeClient,
-  type TransactionView,
-} from "@quorate/localcluster/client";
+import { NodeApiError, type NodeClient, type TransactionView } from "@quorate/localcluster/client";
 import type { Command } from "commander";
+import { nodeClientFrom } from "../clients.ts";
 import { COMMAND } from "../command-name.ts";
 import type { CommandContext } from "../context.ts";
 import { CliError, EXIT, usageErrors } from "../failure.ts";
-import { httpUrl, nodeUrlFrom, wholeNumber } from "../options.ts";
+import { httpUrl, wholeNumber } from "../options.ts";
 import { receiptLine } from "../render/receipts.ts";
 import { paintStatus, renderTransaction } from "../render/transaction.ts";
 import { jsonDocument, type Terminal } from "../terminal.ts";
@@ -62,7 +58,7 @@ async function vote(
   terminal: Terminal,
 ): Promise<number> {
   const { txId, value } = checkVote(tx, valueText);
-  const client = createNodeClient(nodeUrlFrom(options.node, process.env));
+  const client = nodeClientFrom(options.node, process.env);
   let receipt: Awaited<ReturnType<NodeClient["vote"]>>;
   try {
     receipt = await client.vote(txId, value);

@@ -60,9 +60,12 @@ export async function lookAtCommon(world: CommonWorld, self: PeerId | null): Pro
   const others = presence.ok ? presence.value.filter(({ peerId }) => peerId !== self) : [];
   const nodes = await Promise.all(
     others
-      .flatMap(({ nodeId, apiUrl }) => (apiUrl === null ? [] : [{ nodeId, apiUrl }]))
+      .flatMap((other) => {
+        const url = apiFrom(other);
+        return url === null ? [] : [{ nodeId: other.nodeId, url }];
+      })
       .slice(0, CLOCKS_MAX)
-      .map(({ nodeId, apiUrl }) => readClock(nodeId, `${apiUrl}/health`, clock)),
+      .map(({ nodeId, url }) => readClock(nodeId, `${url}/health`, clock)),
   );
   const readings = [...members.map((m) => m.reading), ...nodes].flatMap((r) =>
     r?.ok === true ? [r.value] : [],
@@ -77,6 +80,27 @@ export async function lookAtCommon(world: CommonWorld, self: PeerId | null): Pro
     config,
     presence,
   };
+}
+
+/** Where another node's API is for us; null when it is for its own machine only. */
+export function apiFrom({
+  apiUrl,
+  addresses,
+}: Pick<Presence, "apiUrl" | "addresses">): string | null {
+  if (apiUrl === null || !URL.canParse(apiUrl)) return null;
+  const { hostname, port } = new URL(apiUrl);
+  const hosts = addresses.flatMap((address) => dialTarget(address)?.host ?? []);
+  const isHere = hosts.every(isLoopback);
+  // On another machine's loopback there is our own API, if any: its clock would be ours.
+  if (isLoopback(hostname)) return isHere ? apiUrl : null;
+  if (hostname !== "0.0.0.0" && hostname !== "[::]") return apiUrl;
+  const host = hosts.find((one) => !isLoopback(one)) ?? hosts[0];
+  if (host === undefined) return null;
+  return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || host === "[::1]" || host.startsWith("127.");
 }
 
 async function etcdMember(host: string, clock: Clock) {
