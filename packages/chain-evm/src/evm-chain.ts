@@ -72,8 +72,8 @@ const UNHEALTHY_MS_DEFAULT = 10_000;
 
 /**
  * The chain behind JSON-RPC endpoints. Holds no state that matters: every answer is read anew.
- * Reads go to the first healthy endpoint and, when it fails, to the next; reads that must be agreed and raw
- * transactions go to all.
+ * Reads go to the first healthy endpoint and, when it fails, to the next; reads that must be agreed, looks at the head and
+ * raw transactions go to all.
  * @throws TypeError when an RPC URL is none; AssertionError when there is no URL.
  * @see spec §8
  */
@@ -288,7 +288,7 @@ export function createEvmChain(
       let failing = false;
       try {
         while (signal?.aborted !== true && !stopped.signal.aborted) {
-          const outcome = await lookUnlessAborted(heads.look, { signal });
+          const outcome = await lookUnlessAborted(heads, { signal });
           if (outcome instanceof ChainError) {
             if (!failing) logger.warn("head polling fails", { code: outcome.code });
             failing = true;
@@ -310,13 +310,13 @@ export function createEvmChain(
   };
 }
 
-/** As `look`, but null when aborted. */
+/** A look at the heads; null when aborted. */
 async function lookUnlessAborted(
-  look: HeadWatch["look"],
+  heads: HeadWatch,
   { signal }: AbortOptions,
 ): Promise<BlockRef | ChainError | null> {
   try {
-    return await look({ signal });
+    return await heads.look({ signal });
   } catch (error) {
     if (signal?.aborted === true) return null;
     throw error;
