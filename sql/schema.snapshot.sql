@@ -127,6 +127,8 @@ COLUMN sender.frozen boolean NOT NULL DEFAULT false
 COLUMN sender.frozen_reason text
 COLUMN sender.frozen_at timestamp with time zone
 COLUMN sender.imported_through_block u64
+COLUMN sender.history_checked boolean NOT NULL DEFAULT false
+COLUMN sender.history_differs boolean NOT NULL DEFAULT false
 COLUMN slot.chain_id u64 NOT NULL
 COLUMN slot.sender bytea NOT NULL
 COLUMN slot.nonce u64 NOT NULL

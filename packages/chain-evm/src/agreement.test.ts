@@ -108,6 +108,21 @@ describe("an agreed read", () => {
     expect(await there.receipt(HASH, AGREED)).toMatchObject({ blockNumber: 5n });
   });
 
+  test("of a block takes neither of two, and is not told another by one", async () => {
+    const has = (hash: string) => serve({ eth_getBlockByNumber: block({ hash }) });
+    const [one, other, lacks] = await Promise.all([
+      has(HASH),
+      has(OTHER_HASH),
+      serve({ eth_getBlockByNumber: null }),
+    ]);
+    for (const liar of [other, lacks]) {
+      const two = await failure(chainOf([one, liar]).blockAt(5n, AGREED));
+      expect(two).toMatchObject({ code: "RPC_DISAGREE", retryable: true });
+      const again = await has(HASH);
+      expect(await chainOf([liar, one, again]).blockAt(5n, AGREED)).toMatchObject({ hash: HASH });
+    }
+  });
+
   test.each<readonly [string, Script, Script]>([
     ["status", { status: "0x0" }, {}],
     ["event", { logs: [log({ data: `0x${"2b".padStart(64, "0")}` })] }, {}],

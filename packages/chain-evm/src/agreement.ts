@@ -4,6 +4,7 @@ import { type AbortOptions, type BlockRef, ChainError, type Clock } from "@quora
 
 import { blockByNumber } from "./chain-reads.ts";
 import { type EndpointPool, type Reply, summarize, type Work } from "./endpoint-pool.ts";
+import { gather } from "./gather.ts";
 
 // One endpoint may lie, lag or stand on a branch of its own. What decides for good (a nonce is
 // final, a record is absent) is therefore taken only from two that say the same.
@@ -111,35 +112,17 @@ export async function readAgreedFinal(
   signal?.throwIfAborted();
   if (pool.labels.length === 1) return await pool.read(finalOf, { signal });
   const asked = pool.askAll(finalOf, { signal });
-  const first = await gather(asked, dependencies.clock);
+  const first = await gather(
+    asked,
+    { enough: (there) => answersOf(there).length >= 2, graceMs: FINAL_GRACE_MS },
+    dependencies,
+  );
   const early = await commonBlock(pool, first, { signal });
   if (early !== "none") return early;
   const all = first.length === asked.length ? first : await Promise.all(asked);
   const late = first.length === asked.length ? early : await commonBlock(pool, all, { signal });
   if (late !== "none") return late;
   throw disagreement("final block", all);
-}
-
-/** All replies, or those that are there FINAL_GRACE_MS after two have answered. */
-function gather<T>(
-  asked: readonly Promise<Reply<T>>[],
-  clock: Clock,
-): Promise<readonly Reply<T>[]> {
-  return new Promise((resolve, reject) => {
-    const replies: Reply<T>[] = [];
-    let endGrace: (() => void) | null = null;
-    for (const one of asked) {
-      one.then((reply) => {
-        replies.push(reply);
-        if (replies.length === asked.length) {
-          endGrace?.();
-          resolve(replies);
-        } else if (answersOf(replies).length >= 2) {
-          endGrace ??= clock.schedule(FINAL_GRACE_MS, () => resolve([...replies]));
-        }
-      }, reject);
-    }
-  });
 }
 
 async function commonBlock(

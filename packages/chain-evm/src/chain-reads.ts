@@ -4,6 +4,7 @@ import {
   type BlockRef,
   ChainError,
   type ChainReceipt,
+  type ChainRecord,
   type FinalityMode,
   type Hex,
   type RecordEvent,
@@ -114,6 +115,7 @@ export async function canonicalReceipt(
   // An endpoint may go on serving the receipt of a block that was reorged away.
   const block = await blockByNumber(call, receipt.blockNumber, options);
   if (block?.hash !== receipt.blockHash) return null;
+  await checkReached(call, receipt.blockNumber, "receipt", options);
   const events = receipt.logs
     .filter((log) => log.address === contract)
     .map(decodeRecordEvent)
@@ -126,6 +128,41 @@ export async function canonicalReceipt(
     gasUsed: receipt.gasUsed,
     events,
   };
+}
+
+/**
+ * Passes when the endpoint itself has come to the block. Asked after the answer that names it: heads go up. Without it, one
+ * endpoint could hide for ever that a nonce is unused, behind a block that nobody will ever reach.
+ * @throws RpcFailure malformed.
+ */
+async function checkReached(
+  call: RpcCall,
+  number: bigint,
+  what: string,
+  options: AbortOptions,
+): Promise<void> {
+  const head = await newestBlock(call, options);
+  if (number > head.number)
+    throw new RpcFailure(
+      "malformed",
+      `the answer has a ${what} of block ${number}, but the endpoint's own head is block ${head.number}`,
+    );
+}
+
+/** Passes when every record was made in a block that was there when it was asked for. @throws RpcFailure malformed. */
+export async function checkRecords(
+  call: RpcCall,
+  records: readonly (ChainRecord | null)[],
+  at: "latest" | bigint,
+  options: AbortOptions,
+): Promise<void> {
+  let last: bigint | null = null;
+  for (const record of records)
+    if (record !== null && (last === null || record.blockNumber > last)) last = record.blockNumber;
+  if (last === null) return;
+  if (at !== "latest" && last > at)
+    throw new RpcFailure("malformed", `the answer has a record of block ${last} at block ${at}`);
+  await checkReached(call, last, "record", options);
 }
 
 /** What a call to the contract answers; "0x" when there is no code. */

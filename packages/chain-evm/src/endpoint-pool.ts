@@ -45,12 +45,21 @@ export interface EndpointPool {
    * @throws ChainError when every endpoint failed; a ChainError of `work` at once.
    */
   read<T>(work: Work<T>, options?: AbortOptions): Promise<T>;
-  /** Runs a read against one endpoint. Rejects only with the signal's reason and for bugs. */
-  ask<T>(from: EndpointIndex, work: Work<T>, options?: AbortOptions): Promise<Reply<T>>;
+  /**
+   * Runs a read against one endpoint. Rejects only with the signal's reason and for bugs.
+   * @param options `clears`: whether an answer ends the time aside of an endpoint that failed. Default true.
+   */
+  ask<T>(
+    from: EndpointIndex,
+    work: Work<T>,
+    options?: AbortOptions & { readonly clears?: boolean },
+  ): Promise<Reply<T>>;
   /** The same against every endpoint at once, in the order of `labels`. */
   askAll<T>(work: Work<T>, options?: AbortOptions): readonly Promise<Reply<T>>[];
   /** Sets an endpoint aside that said something else than two others. */
   outvoted(from: EndpointIndex, what: string): void;
+  /** Notes why an endpoint is behind the others: it is read from last until null is noted. Raw transactions still go to it. */
+  lagging(from: EndpointIndex, why: string | null): void;
   /** Why an endpoint is tried last for now; null when it is not. */
   whyAside(from: EndpointIndex): string | null;
   /** Sends to all. Resolves at the first good outcome, or with the most telling of all bad ones. */
@@ -70,6 +79,8 @@ interface Member extends RpcEndpoint {
     readonly trouble: EndpointTrouble;
     readonly text: string;
   } | null;
+  /** Why it is behind the others, for as long as it is. */
+  lag: string | null;
   readonly troubles: Record<EndpointTrouble, number>;
 }
 
@@ -102,7 +113,7 @@ export function createEndpointPool(
     hosts.set(endpoint.label, nth);
     const label = nth === 1 ? endpoint.label : `${endpoint.label} (${nth})`;
     const troubles = { failed: 0, disagreed: 0 };
-    return { ...endpoint, label, verified: false, aside: null, troubles };
+    return { ...endpoint, label, verified: false, aside: null, lag: null, troubles };
   });
   const underWay = new Set<Promise<unknown>>();
   const track = <T>(work: Promise<T>): Promise<T> => {
@@ -130,7 +141,8 @@ export function createEndpointPool(
   // The others still get their turn: a wrong guess about health must not stop a read.
   const inOrder = (): readonly EndpointIndex[] => {
     const all = [...members.keys()];
-    const aside = (index: EndpointIndex): boolean => isAside(memberAt(index));
+    const aside = (index: EndpointIndex): boolean =>
+      isAside(memberAt(index)) || memberAt(index).lag !== null;
     return [...all.filter((index) => !aside(index)), ...all.filter(aside)];
   };
 
@@ -153,14 +165,14 @@ export function createEndpointPool(
     member.verified = true;
   };
 
-  const ask: EndpointPool["ask"] = async (from, work, { signal } = {}) => {
+  const ask: EndpointPool["ask"] = async (from, work, { signal, clears = true } = {}) => {
     signal?.throwIfAborted();
     const member = memberAt(from);
     const { label } = member;
     try {
       await verify(member, { signal });
       const value = await work(member.call, label);
-      if (member.aside?.trouble === "failed") member.aside = null;
+      if (clears && member.aside?.trouble === "failed") member.aside = null;
       return { from, label, kind: "answer", value };
     } catch (error) {
       if (signal?.aborted === true) throw signal.reason;
@@ -228,11 +240,17 @@ export function createEndpointPool(
     ask: (from, work, options) => track(ask(from, work, options)),
     askAll: (work, options) => members.map((_, index) => track(ask(index, work, options))),
     outvoted: (from, what) => setAside(memberAt(from), what, "disagreed"),
+    lagging: (from, why) => {
+      const member = memberAt(from);
+      if (why !== null && member.lag === null)
+        logger.warn("chain endpoint lags", { endpoint: member.label, reason: why });
+      member.lag = why;
+    },
     whyAside: (from) => {
       const member = memberAt(from);
       return isAside(member) && member.aside !== null
         ? `${member.aside.trouble} (${member.troubles[member.aside.trouble]} times): ${member.aside.text}`
-        : null;
+        : member.lag;
     },
     sendRaw,
     verifyAll,

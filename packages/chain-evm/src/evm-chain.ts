@@ -4,6 +4,7 @@ import {
   type BlockRef,
   type Chain,
   ChainError,
+  type ChainRecord,
   type Clock,
   type Hex,
   type Logger,
@@ -17,6 +18,7 @@ import {
   callContract,
   canonicalReceipt,
   checkContract,
+  checkRecords,
   codeAt,
   estimateGas,
   finalBlock,
@@ -28,6 +30,8 @@ import { createEndpointPool, type EndpointTrouble, summarize, type Work } from "
 import { reportEndpoints } from "./endpoint-reports.ts";
 import { scanRecordedEvents } from "./event-scan.ts";
 import { type FeePolicy, readFees } from "./fees.ts";
+import { estimateAmong, gasLimitFor } from "./gas.ts";
+import { createHeadWatch, type HeadWatch } from "./head-watch.ts";
 import { addressHex } from "./hex.ts";
 import { RpcFailure } from "./json-rpc.ts";
 import { nonceFloorOf } from "./nonce-floor.ts";
@@ -66,18 +70,10 @@ export interface EvmChainDependencies {
 const HEAD_POLL_INTERVAL_MS_DEFAULT = 1_000;
 const UNHEALTHY_MS_DEFAULT = 10_000;
 
-// Gas. An estimate holds for one state only: when it was made against keys that a reorg
-// then clears, the same bytes need far more. The floor is what a batch costs at worst
-// (measured: 25.2 k per fresh key), so that resent bytes never run out of gas.
-const GAS_HEADROOM_PERCENT = 120n;
-const GAS_HEADROOM_CONSTANT = 20_000n;
-const GAS_FLOOR_BASE = 40_000n;
-const GAS_FLOOR_PER_ITEM = 27_000n;
-
 /**
  * The chain behind JSON-RPC endpoints. Holds no state that matters: every answer is read anew.
- * Reads go to the first healthy endpoint and, when it fails, to the next; reads that must be agreed and raw
- * transactions go to all.
+ * Reads go to the first healthy endpoint and, when it fails, to the next; reads that must be agreed, looks at the head and
+ * raw transactions go to all.
  * @throws TypeError when an RPC URL is none; AssertionError when there is no URL.
  * @see spec §8
  */
@@ -106,9 +102,6 @@ export function createEvmChain(
   );
   let started = false;
 
-  const head: Chain["head"] = ({ signal } = {}) =>
-    pool.read((call) => newestBlock(call, { signal }), { signal });
-
   const read = <T>(what: string, work: Work<T>, { signal, agreed }: ReadOptions): Promise<T> =>
     agreed === true ? readAgreed(pool, what, work, { signal }) : pool.read(work, { signal });
 
@@ -119,17 +112,22 @@ export function createEvmChain(
       readonly data: Hex;
       readonly at: "latest" | bigint;
       readonly decode: (answer: Hex) => T;
+      readonly recordsIn: (decoded: T) => readonly (ChainRecord | null)[];
     },
     readOptions: ReadOptions,
   ): Promise<T | null> => {
-    const { data, at, decode } = request;
+    const { data, at, decode, recordsIn } = request;
     const block = typeof at === "bigint" ? quantity(at) : at;
     const { signal } = readOptions;
     return read(
       what,
       async (call, label) => {
         const answer = await callContract(call, { contract, data, block }, { signal });
-        if (answer !== "0x") return decode(answer);
+        if (answer !== "0x") {
+          const decoded = decode(answer);
+          await checkRecords(call, recordsIn(decoded), at, { signal });
+          return decoded;
+        }
         // Nothing answered. Other than before the deployment an empty answer must not pass for "not recorded".
         if (typeof at === "bigint" && (await codeAt(call, contract, block, { signal })) === "0x")
           return null;
@@ -144,7 +142,7 @@ export function createEvmChain(
     contractAddress: options.contractAddress,
     keyOf: (txId) => recordKeyOf(options.clusterId, txId),
     encodeBatch: (items) => encodeRecordBatch(options.clusterId, items),
-    head,
+    head: ({ signal } = {}) => pool.read((call) => newestBlock(call, { signal }), { signal }),
 
     start: async ({ signal } = {}) => {
       if (started) return;
@@ -175,8 +173,12 @@ export function createEvmChain(
         : pool.read(finalOf, { signal });
     },
 
-    blockAt: (number, { signal } = {}) =>
-      pool.read((call) => blockByNumber(call, number, { signal }), { signal }),
+    blockAt: (number, readOptions = {}) =>
+      read(
+        "block",
+        (call) => blockByNumber(call, number, { signal: readOptions.signal }),
+        readOptions,
+      ),
 
     transactionCount: (address, at, readOptions = {}) =>
       read(
@@ -222,7 +224,8 @@ export function createEvmChain(
 
     recordOf: (txId, at, readOptions = {}) => {
       const data = encodeRecordOf(recordKeyOf(options.clusterId, txId));
-      return view("record", { data, at, decode: decodeRecordOf }, readOptions);
+      const recordsIn = (record: ChainRecord | null) => [record];
+      return view("record", { data, at, decode: decodeRecordOf, recordsIn }, readOptions);
     },
 
     recordsOf: async (txIds, at, readOptions = {}) => {
@@ -231,7 +234,8 @@ export function createEvmChain(
       if (txIds.length === 0) return [];
       const data = encodeRecordsOf(txIds.map((txId) => recordKeyOf(options.clusterId, txId)));
       const decode = (answer: Hex) => decodeRecordsOf(answer, txIds.length);
-      const records = await view("records", { data, at, decode }, readOptions);
+      const recordsIn = (decoded: readonly (ChainRecord | null)[]) => decoded;
+      const records = await view("records", { data, at, decode, recordsIn }, readOptions);
       return records ?? txIds.map(() => null);
     },
 
@@ -266,50 +270,55 @@ export function createEvmChain(
 
     simulateBatch: async (from, items, { signal } = {}) => {
       const data = encodeRecordBatch(options.clusterId, items);
-      const estimate = await pool.read(
+      const estimate = await estimateAmong(
+        pool,
         (call) => estimateGas(call, { from: addressHex(from), to: contract, data }, { signal }),
+        items.length,
+        { clock },
         { signal },
       );
-      const padded = (estimate * GAS_HEADROOM_PERCENT) / 100n + GAS_HEADROOM_CONSTANT;
-      const floor = GAS_FLOOR_BASE + GAS_FLOOR_PER_ITEM * BigInt(items.length);
-      return { gasLimit: padded > floor ? padded : floor };
+      return { gasLimit: gasLimitFor(estimate, items.length) };
     },
 
     send: (raw, { signal } = {}) => pool.sendRaw(bytesToHex(raw), { signal }),
 
     watchHeads: async (onHead, { signal }) => {
+      const heads = createHeadWatch(pool, { clock });
       let lastHash: Hex | null = null;
       let failing = false;
-      while (signal?.aborted !== true && !stopped.signal.aborted) {
-        const outcome = await lookAtHead(head, { signal });
-        if (outcome instanceof ChainError) {
-          if (!failing) logger.warn("head polling fails", { code: outcome.code });
-          failing = true;
-        } else if (outcome !== null) {
-          failing = false;
-          // The hash, not the number: a reorg to a block of the same height is a new head.
-          if (outcome.hash !== lastHash) await onHead(outcome);
-          lastHash = outcome.hash;
+      try {
+        while (signal?.aborted !== true && !stopped.signal.aborted) {
+          const outcome = await lookUnlessAborted(heads, { signal });
+          if (outcome instanceof ChainError) {
+            if (!failing) logger.warn("head polling fails", { code: outcome.code });
+            failing = true;
+          } else if (outcome !== null) {
+            failing = false;
+            // The hash, not the number: a reorg to a block of the same height is a new head.
+            if (outcome.hash !== lastHash) await onHead(outcome);
+            lastHash = outcome.hash;
+          }
+          await pause(clock, options.headPollIntervalMs ?? HEAD_POLL_INTERVAL_MS_DEFAULT, [
+            signal,
+            stopped.signal,
+          ]);
         }
-        await pause(clock, options.headPollIntervalMs ?? HEAD_POLL_INTERVAL_MS_DEFAULT, [
-          signal,
-          stopped.signal,
-        ]);
+      } finally {
+        heads.close();
       }
     },
   };
 }
 
-/** The head, a ChainError that polling outlasts, or null when aborted. Anything else is a bug and throws. */
-async function lookAtHead(
-  head: Chain["head"],
+/** A look at the heads; null when aborted. */
+async function lookUnlessAborted(
+  heads: HeadWatch,
   { signal }: AbortOptions,
 ): Promise<BlockRef | ChainError | null> {
   try {
-    return await head({ signal });
+    return await heads.look({ signal });
   } catch (error) {
     if (signal?.aborted === true) return null;
-    if (error instanceof ChainError) return error;
     throw error;
   }
 }

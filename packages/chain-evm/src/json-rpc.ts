@@ -22,6 +22,8 @@ export class RpcFailure extends Error {
   /** Of an answer that was refused for its HTTP status. */
   readonly httpStatus: number | null;
   readonly data: unknown;
+  /** The answer was larger than what is read: to ask for less may help. */
+  readonly tooLong: boolean;
   constructor(
     kind: RpcFailure["kind"],
     text: string,
@@ -29,6 +31,7 @@ export class RpcFailure extends Error {
       readonly rpcCode?: number | null;
       readonly httpStatus?: number;
       readonly data?: unknown;
+      readonly tooLong?: boolean;
       readonly cause?: unknown;
     } = {},
   ) {
@@ -38,6 +41,7 @@ export class RpcFailure extends Error {
     this.rpcCode = details.rpcCode ?? null;
     this.httpStatus = details.httpStatus ?? null;
     this.data = details.data ?? null;
+    this.tooLong = details.tooLong ?? false;
   }
 }
 
@@ -118,7 +122,9 @@ async function readBounded(response: Response, bytesMax: number): Promise<string
   for await (const chunk of response.body) {
     size += chunk.byteLength;
     if (size > bytesMax) {
-      throw new RpcFailure("malformed", `the answer is longer than ${bytesMax} bytes`);
+      throw new RpcFailure("malformed", `the answer is longer than ${bytesMax} bytes`, {
+        tooLong: true,
+      });
     }
     text += decoder.decode(chunk, { stream: true });
   }

@@ -28,7 +28,7 @@ export interface ReceiptShape {
 
 const QUANTITY = /^0x(?:0|[1-9a-f][0-9a-f]{0,63})$/;
 // Logs in one block or one range; a defence against an endpoint that floods us.
-const LOGS_MAX = 200_000;
+export const LOGS_MAX = 200_000;
 
 function malformed(what: string): RpcFailure {
   return new RpcFailure("malformed", `the answer has a bad ${what}`);
@@ -83,7 +83,11 @@ export function readLog(value: unknown): LogShape {
 }
 
 export function readLogs(value: unknown): readonly LogShape[] {
-  if (!Array.isArray(value) || value.length > LOGS_MAX) throw malformed("list of logs");
+  if (!Array.isArray(value)) throw malformed("list of logs");
+  if (value.length > LOGS_MAX) {
+    const text = `the answer has more than ${LOGS_MAX} logs`;
+    throw new RpcFailure("malformed", text, { tooLong: true });
+  }
   return value.map(readLog);
 }
 

@@ -42,6 +42,7 @@ const SUBMISSION_OPERATIONS = {
   abortQueued: "pg.abort-queued",
   freeze: "pg.freeze",
   importRecords: "pg.import-records",
+  markHistoryChecked: "pg.mark-history-checked",
   unconfirmed: "pg.unconfirmed",
   markConfirmed: "pg.mark-confirmed",
   counts: "pg.counts",

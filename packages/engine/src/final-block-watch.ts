@@ -1,4 +1,4 @@
-import type { BlockRef, Chain } from "@quorate/ports";
+import { type BlockRef, type Chain, ChainError } from "@quorate/ports";
 
 /** Looks in a row that must see another block before it counts: one endpoint may be on a fork for a moment. */
 const LOOKS_TO_BELIEVE = 3;
@@ -23,7 +23,13 @@ export class FinalBlockWatch {
       this.#last = final;
       return null;
     }
-    const now = await this.#chain.blockAt(last.number, options);
+    const now = await this.#chain
+      .blockAt(last.number, { ...options, agreed: true })
+      .catch((error: unknown) => {
+        // Endpoints that disagree say nothing about what is final.
+        if (error instanceof ChainError && error.code === "RPC_DISAGREE") return null;
+        throw error;
+      });
     if (now === null || now.hash === last.hash) {
       this.#misses = 0;
       if (final.number > last.number) this.#last = final;

@@ -162,3 +162,82 @@ test("a block that was final and leaves the chain freezes the sender until a per
   await world.heads(sender, 5);
   expect(await frozen()).toContain("is no longer on the chain");
 });
+
+describe("what a crash or a failure interrupts", () => {
+  test("between the import and the freeze is begun again: what differed is in the database", async () => {
+    await formerLife("a");
+    await world.submissions.becomeLeader(world.sender, 0n);
+    await world.submissions.freeze(world.sender, `${RESTORED_REASON}the backup`);
+    world.storeFault = (operation, when) => {
+      if (operation === "importRecords" && when === "after") throw new Error("killed");
+    };
+    await expect(lead(4)).rejects.toThrow("killed");
+    world.storeFault = () => {};
+    await world.queue("c");
+    await lead(4);
+    expect(await frozen()).toContain("differed from the chain");
+    expect(await world.states("c")).toEqual(["QUEUED"]);
+  });
+
+  test("in a first import is finished before anything is signed", async () => {
+    await formerLife("a");
+    let isAway = true;
+    world.storeFault = (operation, when) => {
+      if (operation === "importRecords" && when === "before" && isAway) throw new Error("away");
+    };
+    await world.queue("c");
+    await expect(lead(1)).rejects.toThrow("away");
+    expect(await world.states("c")).toEqual(["QUEUED"]);
+    isAway = false;
+    await lead(2);
+    expect(await world.states("c")).toEqual(["QUEUED"]);
+    expect(await frozen()).toContain("differed from the chain");
+  });
+
+  test("by endpoints that disagree waits, and nothing is signed meanwhile", async () => {
+    world.chainFault = () => ({ disagree: true });
+    await world.queue("a");
+    const { check } = await lead(3);
+    expect(await world.states("a")).toEqual(["QUEUED"]);
+    expect(check.problem).toContain("held against the chain");
+    world.chainFault = () => null;
+    await lead(4);
+    expect(await world.states("a")).toEqual(["FINALIZED"]);
+  });
+
+  test("by a person's freeze is finished all the same", async () => {
+    await formerLife("a");
+    await world.submissions.becomeLeader(world.sender, 0n);
+    await world.submissions.freeze(world.sender, `${RESTORED_REASON}the backup`);
+    await world.submissions.freeze(world.sender, "maintenance");
+    await lead(4);
+    const state = await world.submissions.senderState(world.sender);
+    expect(state).toMatchObject({ historyChecked: true, historyDiffers: true });
+    expect(await frozen()).toBe("maintenance");
+  });
+});
+
+test("nonces that somebody else uses under a leader freeze it until they are final, and cost no value", async () => {
+  const { check, sender } = await lead(3);
+  for (let i = 0; i < 10; i++) world.chain.takeNonce(world.sender.address);
+  await world.queue("a", "b", "c");
+  await check.onHead(options());
+  expect(await frozen()).toContain("history lost");
+  expect((await world.submissions.senderState(world.sender))?.nextNonce).toBe(10n);
+  for (let i = 0; i < 8; i++) {
+    await sender.sendQueued(options());
+    await world.heads(sender, 1);
+    await check.onHead(options());
+  }
+  expect(await frozen()).toBeNull();
+  expect(await world.states("a", "b", "c")).toEqual(["FINALIZED", "FINALIZED", "FINALIZED"]);
+});
+
+test("one endpoint that lies about a final block freezes nothing", async () => {
+  const { sender } = await lead(4);
+  await world.queue("a");
+  await sender.sendQueued(options());
+  world.chainFault = () => ({ disagree: true });
+  await world.heads(sender, 5);
+  expect(await frozen()).toBeNull();
+});

@@ -143,7 +143,7 @@ describe("a transaction that does not move at any price", () => {
 describe("a nonce that nobody uses", () => {
   test("is filled after the deadline, so that what is behind it can be mined", async () => {
     // The floor was raised over what a pool held and then forgot.
-    sender = world.senderWith(await world.submissions.becomeLeader(world.sender, 2n));
+    sender = world.senderWith(await world.lead(2n));
     await sent("a");
     await world.heads(sender, 5);
     expect(await world.slots()).toHaveLength(1);
@@ -158,7 +158,7 @@ describe("a nonce that nobody uses", () => {
   });
 
   test("is left alone while endpoints do not agree that it is free", async () => {
-    sender = world.senderWith(await world.submissions.becomeLeader(world.sender, 2n));
+    sender = world.senderWith(await world.lead(2n));
     await sent("a");
     world.chainFault = () => ({ disagree: true });
     await expect(world.heads(sender, 15)).rejects.toThrow("by order");
@@ -243,4 +243,103 @@ describe("a remote signer", () => {
     expect(await world.states("a")).toEqual(["FINALIZED"]);
     expect(await world.recorded(txIdOf("a"))).toBe(1);
   });
+
+  test("that is slow is asked once, though the next head comes by meanwhile", async () => {
+    const real = memoryChainSigner(world.sender.address);
+    const answer = Promise.withResolvers<void>();
+    let asked = 0;
+    sender = world.senderWith(
+      await world.lead(),
+      {},
+      {
+        ...real,
+        kind: "remote",
+        sign: async (transaction) => {
+          asked++;
+          await answer.promise;
+          return real.sign(transaction);
+        },
+      },
+    );
+    await world.queue("a");
+    const sending = sender.sendQueued(options());
+    while (asked === 0) await Promise.resolve();
+    await world.heads(sender, 2);
+    answer.resolve();
+    await sending;
+    await world.heads(sender, 4);
+    expect([asked, ...(await world.states("a"))]).toEqual([1, "FINALIZED"]);
+  });
+
+  test("that is away later does not stop what is signed from being sent again", async () => {
+    const real = memoryChainSigner(world.sender.address);
+    let isAway = false;
+    sender = world.senderWith(
+      await world.lead(),
+      {},
+      {
+        ...real,
+        kind: "remote",
+        sign: async (transaction) => {
+          if (isAway) throw away;
+          return real.sign(transaction);
+        },
+      },
+    );
+    await sent("a");
+    isAway = true;
+    world.chain.dropPool();
+    world.chain.poolHeld = true;
+    await world.heads(sender, 30);
+    expect(sender.problem).toContain("nobody answers");
+    world.chain.poolHeld = false;
+    await world.heads(sender, 8);
+    expect(await world.states("a")).toEqual(["FINALIZED"]);
+    expect(new Set(world.chain.sent).size).toBe(1);
+  });
+});
+
+describe("an offer at the cap", () => {
+  test("leaves room to cancel", async () => {
+    sender = world.senderWith(await world.lead(), { cancelAfterMs: 30_000 });
+    // A lie about the market takes the offer as far as it may go.
+    world.chain.setBaseFee(500n * GWEI);
+    await sent("a");
+    world.chain.setBaseFee(GWEI);
+    world.chain.poolHeld = true;
+    await world.heads(sender, 60);
+    const kinds = (await world.slots())[0]?.attempts.map((a) => a.kind);
+    expect(kinds).toEqual(["ORIGINAL", "CANCEL"]);
+    world.chain.poolHeld = false;
+    await world.heads(sender, 4);
+    await sender.sendQueued(options());
+    await world.heads(sender, 4);
+    expect(await world.states("a")).toEqual(["FINALIZED"]);
+  });
+
+  test("cancelled over and over quarantines nothing", async () => {
+    sender = world.senderWith(await world.lead(), { cancelAfterMs: 20_000, requeuesMax: 1 });
+    await world.queue("a");
+    for (let round = 0; round < 3; round++) {
+      world.chain.poolHeld = true;
+      await sender.sendQueued(options());
+      await world.heads(sender, 35);
+      world.chain.poolHeld = false;
+      await world.heads(sender, 4);
+      expect(await world.states("a")).toEqual(["QUEUED"]);
+    }
+    await sender.sendQueued(options());
+    await world.heads(sender, 4);
+    expect(await world.states("a")).toEqual(["FINALIZED"]);
+    expect(await world.recorded(txIdOf("a"))).toBe(1);
+  });
+});
+
+test("what etcd has aborted is not sent, nor sent again, however it came into the queue", async () => {
+  await world.queue("a", "b");
+  world.aborted.add(txIdOf("a"));
+  await sender.sendQueued(options());
+  await world.heads(sender, 4);
+  expect(await world.states("a", "b")).toEqual(["ABORTED", "FINALIZED"]);
+  expect(await world.recorded(txIdOf("a"))).toBe(0);
 });

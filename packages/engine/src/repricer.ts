@@ -1,13 +1,14 @@
 import { bumpFees, type FeeOffer, highestOffer } from "@quorate/core";
-import type {
-  Chain,
-  ChainSigner,
-  Clock,
-  Hex,
-  Logger,
-  SenderLease,
-  Slot,
-  SubmissionStore,
+import {
+  type Chain,
+  type ChainSigner,
+  type Clock,
+  type Hex,
+  type Logger,
+  type SenderLease,
+  SignerError,
+  type Slot,
+  type SubmissionStore,
 } from "@quorate/ports";
 import type { Broadcaster } from "./broadcaster.ts";
 import type { SubmitterMetrics } from "./catalogue.ts";
@@ -79,7 +80,9 @@ export class Repricer {
     this.#watch(unmined, now);
     const head = this.#watched.get(count);
     metrics.headOfLineAge.set({}, head === undefined ? 0 : (now - head.slotSinceMs) / 1_000);
-    const late = unmined.filter((slot) => this.#age(slot.nonce, now) >= this.#options.bumpAfterMs);
+    const late = unmined.filter(
+      ({ nonce }) => nonce >= count && this.#age(nonce, now) >= this.#options.bumpAfterMs,
+    );
     const replaced = new Set<bigint>();
     const givenUp = unmined.find((slot) => slot.attempts.at(-1)?.kind === "CANCEL");
     if (late.length === 0) {
@@ -89,6 +92,7 @@ export class Repricer {
     const market = await this.#deps.chain.suggestFees(options);
     let capped = false;
     let stuck = givenUp?.nonce ?? null;
+    this.#deps.problems.set("signer", null);
     for (const slot of late) {
       const isHead = slot.nonce === count;
       const offered = highestOffer(slot.attempts);
@@ -98,12 +102,18 @@ export class Repricer {
       const since = this.#watched.get(slot.nonce)?.slotSinceMs ?? now;
       const giveUp = isHead && !outbid && now - since >= this.#options.cancelAfterMs;
       if (giveUp) stuck = slot.nonce;
-      const fees = bumpFees(offered, market, this.#options.feeCapWei);
+      const { feeCapWei } = this.#options;
+      const cancels = giveUp || slot.attempts.at(-1)?.kind === "CANCEL";
+      const fees = bumpFees(offered, market, cancels ? feeCapWei : ordinaryCap(feeCapWei));
       if (fees === null) {
         capped = true;
         continue;
       }
-      if (await this.#replace(slot, fees, giveUp, options)) replaced.add(slot.nonce);
+      try {
+        if (await this.#replace(slot, fees, giveUp, options)) replaced.add(slot.nonce);
+      } catch (error) {
+        this.#withoutSigner(error, slot.nonce);
+      }
     }
     this.#tell(capped, stuck);
     return replaced;
@@ -131,10 +141,15 @@ export class Repricer {
       ...options,
       agreed: true,
     });
-    const fees = capped(await chain.suggestFees(options), this.#options.feeCapWei);
+    const market = await chain.suggestFees(options);
+    const fees = capped(market, ordinaryCap(this.#options.feeCapWei));
     for (const nonce of due) {
       if (nonce < count) continue;
-      const signed = await signing.empty(nonce, fees, options);
+      const signed = await signing.empty(nonce, fees, options).catch((error: unknown) => {
+        this.#withoutSigner(error, nonce);
+        return null;
+      });
+      if (signed === null) return;
       throwIfFenced(
         await submissions.addAttempt(this.#lease, nonce, { ...signed, kind: "GAPFILL" }, options),
       );
@@ -214,6 +229,14 @@ export class Repricer {
     await this.#deps.broadcaster.send({ ...stored, attempts: [attempt] }, options);
   }
 
+  /** A signer that is away or refuses holds up what needs it; what is signed goes on being sent. */
+  #withoutSigner(error: unknown, nonce: bigint): void {
+    if (!(error instanceof SignerError)) throw error;
+    const { problems, logger } = this.#deps;
+    if (problems.set("signer", `the signer does not sign: ${error.message}`))
+      logger.error("the signer does not sign", { error, nonce: nonce.toString() });
+  }
+
   #tell(cappedOut: boolean, stuck: bigint | null): void {
     const { problems, metrics, logger } = this.#deps;
     const { feeCapWei, cancelAfterMs } = this.#options;
@@ -226,6 +249,14 @@ export class Repricer {
         : `nonce ${stuck} is not mined after ${cancelAfterMs} ms though it offered enough; it is being cancelled`;
     if (problems.set("stuck", words) && words !== null) logger.error(words);
   }
+}
+
+/**
+ * What is signed at first, and what replaces it, stays an eighth below the cap: so there is always room for one
+ * that cancels.
+ */
+export function ordinaryCap(capWei: bigint): bigint {
+  return (capWei * 8n) / 9n;
 }
 
 /** Cuts an offer at the cap. */

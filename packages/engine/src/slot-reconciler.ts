@@ -80,11 +80,16 @@ export class SlotReconciler {
     for (const slot of slots) {
       try {
         const receipt = canonical.get(slot.nonce) ?? (await this.#receipt(slot, options));
-        if (receipt !== null) await this.#included(slot, receipt, sight, options);
-        else if (await this.#absent(slot, sight, options)) unmined.push(slot);
+        const waits =
+          receipt === null
+            ? await this.#absent(slot, sight, options)
+            : await this.#included(slot, receipt, sight, options);
+        if (waits) unmined.push(slot);
       } catch (error) {
         if (!(error instanceof ChainError) || error.code !== "RPC_DISAGREE") throw error;
         disagreement ??= error.message;
+        // One of them may hide that it is not mined; to send what is mined once more is harmless.
+        unmined.push(slot);
       }
     }
     return { unmined, disagreement };
@@ -126,12 +131,14 @@ export class SlotReconciler {
     return null;
   }
 
+  /** @returns whether it turns out that it can still be mined */
   async #included(
     slot: Slot,
     found: Pick<ChainReceipt, "hash" | "blockNumber" | "blockHash"> & Partial<ChainReceipt>,
-    { final }: ChainSight,
+    sight: ChainSight,
     options: { readonly signal: AbortSignal },
-  ): Promise<void> {
+  ): Promise<boolean> {
+    const { final } = sight;
     const { submissions, stages } = this.#deps;
     const { hash, blockNumber, blockHash, status } = found;
     const known = slot.included;
@@ -146,11 +153,13 @@ export class SlotReconciler {
       );
       for (const item of slot.items) stages.reached(item.txId, "included");
     }
-    if (final === null || blockNumber > final.number) return;
+    if (final === null || blockNumber > final.number) return false;
     // Once more, from endpoints that agree: only then is it for good.
     const receipt = await this.#deps.chain.receipt(hash, { ...options, agreed: true });
-    if (receipt === null || receipt.blockNumber > final.number) return;
+    if (receipt !== null && receipt.blockNumber > final.number) return false;
+    if (receipt === null) return this.#absent({ ...slot, state: "INCLUDED" }, sight, options);
     await this.#finalize(slot, receipt, final, options);
+    return false;
   }
 
   async #finalize(
@@ -207,24 +216,22 @@ export class SlotReconciler {
           options,
         ),
       );
-    if (count <= slot.nonce) return true;
-    // The nonce is used and no receipt of ours is there: either the endpoint lags or another
-    // transaction took it. Only finality tells, so nothing is done before.
-    if (final !== null) await this.#foreign(slot, final, options);
-    return false;
+    // The nonce is used and no receipt of ours is there: either the endpoint lags, or lies, or another
+    // transaction took it. Only finality tells; until then the same bytes are sent on.
+    return count <= slot.nonce || final === null || !(await this.#foreign(slot, final, options));
   }
 
-  /** Somebody else's transaction has this nonce for good: what it was to record is queued again. */
+  /** Somebody else's transaction has this nonce for good: what it was to record is queued again. @returns whether it is so */
   async #foreign(
     slot: Slot,
     final: BlockRef,
     options: { readonly signal: AbortSignal },
-  ): Promise<void> {
+  ): Promise<boolean> {
     const { chain, signer, logger } = this.#deps;
     const agreed = { ...options, agreed: true };
     const used = await chain.transactionCount(signer.address, final.number, agreed);
     // Receipts are asked for once more: one may have come since, and says more than a count.
-    if (used <= slot.nonce || (await this.#receipt(slot, agreed)) !== null) return;
+    if (used <= slot.nonce || (await this.#receipt(slot, agreed)) !== null) return false;
     const judged = await this.#judgeByGuard(slot.items, final.number, options);
     const items = [...judged.values()];
     await this.#end(slot, "FINALIZED_FOREIGN", final.number, items, options);
@@ -232,6 +239,7 @@ export class SlotReconciler {
       nonce: slot.nonce.toString(),
       items: items.length,
     });
+    return true;
   }
 
   /** What the contract itself holds at a final block decides: a result goes again only when it holds nothing. */
@@ -264,7 +272,9 @@ export class SlotReconciler {
     options: { readonly signal: AbortSignal },
   ): Promise<void> {
     const { submissions, metrics, stages, logger } = this.#deps;
-    const { requeuesMax } = this.#options;
+    // What we cancelled ourselves is not the results' fault.
+    const requeuesMax =
+      state === "FINALIZED_CANCEL" ? Number.MAX_SAFE_INTEGER : this.#options.requeuesMax;
     const final = { state, blockNumber, items, requeuesMax };
     throwIfFenced(await submissions.markFinalized(this.#lease, slot.nonce, final, options));
     for (const { txId, outcome } of items) {

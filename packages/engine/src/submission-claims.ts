@@ -5,7 +5,9 @@ import {
   type Epoch,
   type TrusteeSet,
   type TxId,
+  type TxRecord,
   type TxSnapshot,
+  type TxStatus,
   type TxWrites,
   type Value,
   type Verify,
@@ -16,6 +18,7 @@ import type {
   ClusterConfig,
   Logger,
   NewSubmission,
+  OpenTransaction,
   SenderLease,
   Submission,
   SubmissionStore,
@@ -67,6 +70,8 @@ export class SubmissionClaims {
   /** SUBMITTED by an earlier run or another process: to be verified and queued. */
   readonly #recover = new Set<TxId>();
   readonly #queued = new Set<TxId>();
+  /** Not in view, which is bounded: to be read. */
+  readonly #unknown = new Set<TxId>();
   /** ABORTED_BYZANTINE in etcd: should one be queued all the same, it must not be sent (I3). */
   readonly #aborted = new Set<TxId>();
   #wake: (() => void) | null = null;
@@ -79,7 +84,7 @@ export class SubmissionClaims {
   }
 
   get waiting(): number {
-    return this.#due.size + this.#recover.size;
+    return this.#due.size + this.#recover.size + this.#unknown.size;
   }
 
   onView(touched: Iterable<TxId>): void {
@@ -88,9 +93,22 @@ export class SubmissionClaims {
     this.#wake?.();
   }
 
+  /** What was listed from the store itself: more than a view holds. */
+  onListed(open: Iterable<OpenTransaction>): void {
+    for (const { txId, status, record } of open) this.#consider(txId, status, record);
+    this.#news = true;
+    this.#wake?.();
+  }
+
   #look(txId: TxId): void {
-    const { view, clock } = this.#deps;
+    const { view } = this.#deps;
     const status = view.status(txId);
+    if (status === null) this.#unknown.add(txId);
+    else this.#consider(txId, status, view.record(txId));
+  }
+
+  #consider(txId: TxId, status: TxStatus | null, record: TxRecord | null): void {
+    const { clock } = this.#deps;
     if (status === "SUBMITTED") {
       this.#due.delete(txId);
       if (!this.#queued.has(txId)) this.#recover.add(txId);
@@ -103,8 +121,7 @@ export class SubmissionClaims {
       return;
     }
     const now = clock.monotonicMs();
-    const unanimous = view.record(txId)?.unanimous === true;
-    const waitMs = unanimous ? 0 : this.#options.settleMs;
+    const waitMs = record?.unanimous === true ? 0 : this.#options.settleMs;
     const before = this.#due.get(txId);
     this.#due.set(txId, before === undefined ? now + waitMs : Math.min(before, now + waitMs));
   }
@@ -116,6 +133,7 @@ export class SubmissionClaims {
     for (let failures = 0; !options.signal.aborted; ) {
       try {
         this.#news = false;
+        await this.#readUnknown(options);
         await this.#recoverOnce(options);
         await this.#abortOnce(options);
         const waitMs = await this.#claimOnce(options);
@@ -153,8 +171,11 @@ export class SubmissionClaims {
   async #claimOnce(options: { readonly signal: AbortSignal }): Promise<number | null> {
     const { clock, store, view } = this.#deps;
     const now = clock.monotonicMs();
-    const due = [...this.#due].filter(([, atMs]) => atMs <= now).map(([txId]) => txId);
-    const ready = due.slice(0, this.#options.batchMax);
+    const ready: TxId[] = [];
+    for (const [txId, atMs] of this.#due) {
+      if (ready.length === this.#options.batchMax) break;
+      if (atMs <= now) ready.push(txId);
+    }
     if (ready.length > 0) {
       const turns: { txId: TxId; base: VersionedSnapshot; writes: TxWrites; value: Value }[] = [];
       for (const base of await this.#bases(ready, options)) {
@@ -188,7 +209,20 @@ export class SubmissionClaims {
       await this.#queue(claimed, options);
     }
     if (this.#due.size === 0) return null;
-    return Math.max(0, Math.min(...this.#due.values()) - clock.monotonicMs());
+    let nextMs = Number.POSITIVE_INFINITY;
+    for (const atMs of this.#due.values()) nextMs = Math.min(nextMs, atMs);
+    return Math.max(0, nextMs - clock.monotonicMs());
+  }
+
+  async #readUnknown(options: { readonly signal: AbortSignal }): Promise<void> {
+    while (this.#unknown.size > 0) {
+      const some = firstOf(this.#unknown, this.#options.batchMax);
+      const reads = await Promise.all(some.map((txId) => this.#deps.store.read(txId, options)));
+      for (const { snapshot } of reads) {
+        this.#unknown.delete(snapshot.txId);
+        this.#consider(snapshot.txId, snapshot.status, snapshot.record);
+      }
+    }
   }
 
   #refuse(txId: TxId, claim: { readonly kind: "not-ready" | "unbacked" | "dissent" }): void {
@@ -204,7 +238,7 @@ export class SubmissionClaims {
   /** Queues what is SUBMITTED in etcd and perhaps not in PostgreSQL. Verifies the votes again: the status alone proves nothing. */
   async #recoverOnce(options: { readonly signal: AbortSignal }): Promise<void> {
     while (this.#recover.size > 0) {
-      const some = [...this.#recover].slice(0, this.#options.batchMax);
+      const some = firstOf(this.#recover, this.#options.batchMax);
       const rows: { txId: TxId; value: Value; revision: bigint; epoch: Epoch }[] = [];
       for (const base of await this.#bases(some, options)) {
         const { txId, status } = base.snapshot;
@@ -217,13 +251,8 @@ export class SubmissionClaims {
             revision: base.version,
             epoch: this.#setOf(base.snapshot).epoch,
           });
-        else if (backed.kind === "dissent")
-          // Dissent after the claim: the submission stands (R5); the claim itself was made on verified votes.
-          await this.#queueStanding(base, rows);
-        else {
-          this.#recover.delete(txId);
-          this.#refuse(txId, backed);
-        }
+        // Dissent after the claim: the submission stands (R5); the claim itself was made on verified votes.
+        else this.#queueStanding(base, rows);
       }
       await this.#queue(rows, options);
     }
@@ -233,7 +262,7 @@ export class SubmissionClaims {
   async #abortOnce(options: { readonly signal: AbortSignal }): Promise<void> {
     const { submissions, lease, logger } = this.#deps;
     while (this.#aborted.size > 0) {
-      const some = [...this.#aborted].slice(0, this.#options.batchMax);
+      const some = firstOf(this.#aborted, this.#options.batchMax);
       const reason = "etcd holds the decision ABORT";
       const outcome = await submissions.abortQueued(lease, some, reason, options);
       if (outcome.kind === "fenced") throw new FencedError();
@@ -246,16 +275,23 @@ export class SubmissionClaims {
     }
   }
 
-  /** A late dissenter can't take back a claim, but t valid votes must stand behind the value all the same. */
-  async #queueStanding(
+  /**
+   * A late dissenter can't take back a claim, nor can one who voted for the value and then signs another; but t valid
+   * votes must stand behind the value all the same, whatever became of those who cast them.
+   */
+  #queueStanding(
     base: VersionedSnapshot,
     rows: { txId: TxId; value: Value; revision: bigint; epoch: Epoch }[],
-  ): Promise<void> {
+  ): void {
     const { snapshot } = base;
-    const record = snapshot.record;
-    if (record === null) return;
+    const { record } = snapshot;
+    if (record === null) {
+      this.#recover.delete(snapshot.txId);
+      return;
+    }
     const lenient = {
       ...snapshot,
+      violations: new Map(),
       record: { ...record, policy: "quarantine-and-continue" as const },
     };
     const backed = backing(lenient, this.#setOf(snapshot), this.#deps.verify);
@@ -400,4 +436,13 @@ export class SubmissionClaims {
       }),
     );
   }
+}
+
+function firstOf<T>(items: Iterable<T>, count: number): readonly T[] {
+  const first: T[] = [];
+  for (const item of items) {
+    if (first.length === count) break;
+    first.push(item);
+  }
+  return first;
 }

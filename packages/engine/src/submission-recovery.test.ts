@@ -73,6 +73,35 @@ describe("what was submitted before", () => {
 });
 
 describe("crashes and repetitions", () => {
+  test("more open transactions than a view holds are all claimed at a start", async () => {
+    const ids = Array.from({ length: 12 }, (_, i) => `tx-${i}`);
+    for (const id of ids) await stage.votes(id, [7, 7, 7, 7, 7]);
+    const { queued } = await stage.start(3);
+    await stage.world.clock.advance(1_000);
+    expect([...queued].sort()).toEqual([...ids].sort());
+    expect(await Promise.all(ids.map((id) => stage.status(id)))).toEqual(
+      ids.map(() => "SUBMITTED"),
+    );
+  });
+
+  test("a trustee that signs a second value after the claim takes nothing back, even when it was the t-th", async () => {
+    stage.storeFault = (operation, when) => {
+      if (operation === "enqueue" && when === "before") throw new Error("away");
+    };
+    const first = await stage.start();
+    await stage.votes("tx", [7, 7, 7, 7, null]);
+    await stage.world.clock.advance(SETTLE_MS + 50);
+    expect(await stage.status("tx")).toBe("SUBMITTED");
+    await stage.votes("tx", [8, null, null, null, null]);
+    expect([...(await stage.world.store.readBans()).bans]).toHaveLength(1);
+    first.crash();
+    stage.storeFault = () => {};
+    const { queued } = await stage.start();
+    await stage.world.clock.advance(50);
+    expect(queued).toEqual(["tx"]);
+    expect((await stage.submissions.get(tx("tx")))?.value).toBe(7n);
+  });
+
   test("a crash between claim and queue is made good at the next start", async () => {
     stage.storeFault = (operation, when) => {
       if (operation === "enqueue" && when === "before") throw new Error("away");

@@ -70,6 +70,7 @@ beforeEach(async () => {
   });
   chain.fund(address, ETHER);
   lease = await submissions.becomeLeader({ chainId: chain.chainId, address }, 0n);
+  await submissions.markHistoryChecked(lease);
   sender = senderWith(lease);
 });
 
@@ -95,6 +96,7 @@ function senderWith(of: SenderLease, changes: Partial<SenderOptions> = {}): Subm
       clock,
       logger: memoryLogger(),
       metrics: submitterMetrics(memoryMetrics()),
+      aborts: { abortedAmong: async () => new Set() },
     },
   );
 }

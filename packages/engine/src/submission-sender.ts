@@ -12,12 +12,13 @@ import {
   type Slot,
   type SubmissionStore,
 } from "@quorate/ports";
+import type { AbortGate } from "./abort-gate.ts";
 import { Broadcaster } from "./broadcaster.ts";
 import type { SubmitterMetrics } from "./catalogue.ts";
 import { FencedError, throwIfFenced } from "./fenced-error.ts";
 import { FinalBlockWatch } from "./final-block-watch.ts";
 import { Problems, type SendingTrouble } from "./problems.ts";
-import { capped, Repricer, type RepricerOptions } from "./repricer.ts";
+import { capped, ordinaryCap, Repricer, type RepricerOptions } from "./repricer.ts";
 import { type ReconcilerOptions, SlotReconciler } from "./slot-reconciler.ts";
 import { SlotSigning } from "./slot-signing.ts";
 import { StageClock } from "./stage-clock.ts";
@@ -38,6 +39,7 @@ export interface SenderDependencies {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: SubmitterMetrics;
+  readonly aborts: AbortGate;
 }
 
 type Options = { readonly signal: AbortSignal };
@@ -59,6 +61,8 @@ export class SubmissionSender {
   readonly #reconciler: SlotReconciler;
   readonly #repricer: Repricer;
   readonly #finalBlocks: FinalBlockWatch;
+  /** Reserved nonces that the signer is being asked for: the send loop and the reconciliation both come by. */
+  readonly #atSigner = new Set<bigint>();
   readonly #sentAtHead = new Map<bigint, bigint>();
 
   constructor(lease: SenderLease, options: SenderOptions, dependencies: SenderDependencies) {
@@ -108,10 +112,15 @@ export class SubmissionSender {
   /** Takes a nonce for the next batch and has it signed. Null when nothing is to be sent now. */
   async #takeNext(options: Options): Promise<Slot | null> {
     const { submissions, chain, signer, logger } = this.#deps;
+    // Asked again under the lock. Until history is checked nothing is settled either, or it could not be seen what differed.
+    const state = await submissions.senderState(this.#lease, options);
+    const held = state === null || state.frozen !== null || !state.historyChecked;
+    this.#problems.set("frozen", held ? "the sender is frozen: nothing new is signed" : null);
+    if (held) return null;
     const live = (await submissions.liveSlots(this.#lease, options)).filter(
       (slot) => slot.state !== "INCLUDED",
     );
-    // Asked again under the lock; here it saves the endpoints' time.
+    // So is this; here it saves the endpoints' time.
     if (live.length >= this.#options.windowMax) return null;
     const items = await this.#nextItems(options);
     if (items.length === 0) return null;
@@ -128,7 +137,7 @@ export class SubmissionSender {
       if (news) logger.error("the contract refuses the batch", { error, items: items.length });
       return null;
     }
-    const fees = capped(await chain.suggestFees(options), this.#options.feeCapWei);
+    const fees = capped(await chain.suggestFees(options), ordinaryCap(this.#options.feeCapWei));
     if (!(await this.#canPay(gasLimit * fees.maxFeePerGasWei, live, options))) return null;
     const request = { items, windowMax: this.#options.windowMax, gasLimit };
     const outcome =
@@ -149,10 +158,29 @@ export class SubmissionSender {
     return outcome.kind === "assigned" ? outcome.slot : null;
   }
 
-  /** The oldest that are queued, without those that the contract holds already. */
+  /** The oldest that are queued, without those that etcd has aborted after all (I3): however they came into the queue. */
+  async #undisputed(options: Options): Promise<readonly RecordItem[]> {
+    const { submissions, aborts, logger } = this.#deps;
+    const items = await submissions.peekQueued(this.#lease, this.#options.batchMax, options);
+    const aborted = await aborts.abortedAmong(
+      items.map((item) => item.txId),
+      options,
+    );
+    if (aborted.size === 0) return items;
+    const reason = "etcd holds the decision ABORT";
+    const outcome = await submissions.abortQueued(this.#lease, [...aborted], reason, options);
+    if (outcome.kind === "fenced") throw new FencedError();
+    logger.error("queued results were aborted in etcd and are not sent", {
+      txIds: outcome.aborted.slice(0, 20),
+      count: outcome.aborted.length,
+    });
+    return items.filter((item) => !aborted.has(item.txId));
+  }
+
+  /** Those without what the contract holds already. */
   async #nextItems(options: Options): Promise<readonly RecordItem[]> {
     const { submissions, chain } = this.#deps;
-    const items = await submissions.peekQueued(this.#lease, this.#options.batchMax, options);
+    const items = await this.#undisputed(options);
     if (items.length === 0) return items;
     const txIds = items.map((item) => item.txId);
     const records = await chain.recordsOf(txIds, "latest", options);
@@ -207,8 +235,10 @@ export class SubmissionSender {
   /** Has a remote signer sign for a nonce that is reserved. To ask again is free: nothing was sent for it yet. */
   async #signReserved(slot: Slot, options: Options): Promise<Slot | null> {
     const { submissions, chain, logger } = this.#deps;
-    const fees = capped(await chain.suggestFees(options), this.#options.feeCapWei);
+    if (this.#atSigner.has(slot.nonce)) return null;
+    this.#atSigner.add(slot.nonce);
     try {
+      const fees = capped(await chain.suggestFees(options), ordinaryCap(this.#options.feeCapWei));
       const signed = await this.#signing.batch(
         slot.nonce,
         slot.items,
@@ -230,6 +260,8 @@ export class SubmissionSender {
       if (this.#problems.set("signer", `the signer does not sign: ${error.message}`))
         logger.error("the signer does not sign", { error, nonce: slot.nonce.toString() });
       return null;
+    } finally {
+      this.#atSigner.delete(slot.nonce);
     }
     const live = await submissions.liveSlots(this.#lease, options);
     return live.find((s) => s.nonce === slot.nonce && s.attempts.length > 0) ?? null;

@@ -12,12 +12,15 @@ import type {
   FaultPoint,
   Logger,
   MetricsFactory,
+  OpenTransaction,
   Sender,
   SubmissionStore,
   TallyStore,
 } from "@quorate/ports";
+import { createAbortGate } from "./abort-gate.ts";
 import { type SubmitterMetrics, submitterMetrics } from "./catalogue.ts";
 import { HistoryCheck, type HistoryCheckOptions, type HistoryReport } from "./history-check.ts";
+import { Problems } from "./problems.ts";
 import { Projector } from "./projector.ts";
 import { ReputationKeeper } from "./reputation-keeper.ts";
 import { type ClaimsOptions, SubmissionClaims } from "./submission-claims.ts";
@@ -56,6 +59,8 @@ export interface SubmitterDependencies {
 }
 
 const COUNT_INTERVAL_MS = 10_000;
+/** A chain without a new head for so long is a matter for a person: many times any chain's block time. */
+const HEAD_STALE_MS = 180_000;
 
 /** The submitter: one leader at a time writes decided values to the chain, and one projects history. Others stand by. */
 export class SubmitterService {
@@ -78,7 +83,8 @@ export class SubmitterService {
   #leading = false;
   #projecting = false;
   #headAtMs: number | null = null;
-  #chainProblem: string | null = null;
+  /** What failed last of each step, until it succeeds. */
+  readonly #problems = new Problems<string>();
 
   constructor(options: SubmitterOptions, dependencies: SubmitterDependencies) {
     this.#options = options;
@@ -116,12 +122,12 @@ export class SubmitterService {
     // After the revision at which the watch begins: a change in between comes twice, and never not at all.
     this.#config = await store.readConfig(options);
     this.view.load(bans, []);
-    const open = await this.#loadOpen(options);
+    await this.#loadOpen(options);
     this.#run(
       "watch",
       store.watch(revision, (set) => this.#onChanges(set), this.#stopSignal()),
     );
-    this.#run("submitter", this.#campaign(open));
+    this.#run("submitter", this.#campaign());
     this.#run("projector", this.#projectWhileLeading());
     const { collector } = this.#deps;
     if (collector !== undefined) this.#run("collector", collector.run(this.#stopSignal()));
@@ -139,7 +145,10 @@ export class SubmitterService {
   checks(): readonly Check[] {
     const { clock } = this.#deps;
     const headAge = this.#headAtMs === null ? null : clock.monotonicMs() - this.#headAtMs;
-    const chainOk = this.#chainProblem === null && (!this.#leading || headAge !== null);
+    const stale = this.#leading && (headAge === null || headAge > HEAD_STALE_MS);
+    const trouble =
+      this.#problems.text ??
+      (stale ? "no new head is seen: the chain or its endpoints stand still" : null);
     const sending = [this.#history?.problem, this.#sender?.problem]
       .filter((text) => typeof text === "string")
       .join("; ");
@@ -149,7 +158,7 @@ export class SubmitterService {
         ok: this.#config !== null,
         detail: this.#config === null ? "still starting" : "started",
       },
-      { name: "chain", ok: chainOk, detail: this.#chainProblem ?? "following the chain" },
+      { name: "chain", ok: trouble === null, detail: trouble ?? "following the chain" },
       {
         name: "sending",
         ok: sending === "",
@@ -169,18 +178,23 @@ export class SubmitterService {
     return { signal: this.#running.signal };
   }
 
-  async #loadOpen(options: AbortOptions): Promise<readonly TxId[]> {
-    const open: TxId[] = [];
+  async #loadOpen(options: AbortOptions): Promise<void> {
+    await this.#eachOpen((page) => {
+      for (const { txId, status, record } of page) this.view.noteExisting(txId, status, record);
+    }, options);
+  }
+
+  /** Everything that is not settled, page by page. */
+  async #eachOpen(
+    take: (page: readonly OpenTransaction[]) => void,
+    options: AbortOptions,
+  ): Promise<void> {
     let after: TxId | null = null;
     for (;;) {
       const page = await this.#deps.store.listTransactions({ after, limit: 1_000 }, options);
-      for (const { txId, status, record } of page) {
-        if (status === "CONFIRMED" || status === "ABORTED_BYZANTINE") continue;
-        this.view.noteExisting(txId, status, record);
-        open.push(txId);
-      }
+      take(page.filter((t) => t.status !== "CONFIRMED" && t.status !== "ABORTED_BYZANTINE"));
       const last = page.at(-1);
-      if (last === undefined) return open;
+      if (last === undefined) return;
       after = last.txId;
     }
   }
@@ -193,7 +207,7 @@ export class SubmitterService {
     this.#claims?.onView(touched);
   }
 
-  async #campaign(openAtStart: readonly TxId[]): Promise<void> {
+  async #campaign(): Promise<void> {
     const { election, chain, signer } = this.#deps;
     const name = `submitter/${chain.chainId}/${signer.address}`;
     const { candidate, leaseTtlSeconds } = this.#options;
@@ -201,12 +215,12 @@ export class SubmitterService {
       name,
       candidate,
       leaseTtlSeconds,
-      (lost) => this.#lead(lost, openAtStart),
+      (lost) => this.#lead(lost),
       this.#stopSignal(),
     );
   }
 
-  async #lead(lost: AbortSignal, openAtStart: readonly TxId[]): Promise<void> {
+  async #lead(lost: AbortSignal): Promise<void> {
     const { submissions, chain, signer, clock, logger, store, ed25519 } = this.#deps;
     const signal = AbortSignal.any([lost, this.#running.signal]);
     const sender: Sender = { chainId: chain.chainId, address: signer.address };
@@ -225,6 +239,7 @@ export class SubmitterService {
       clock,
       logger,
       metrics: this.#metrics,
+      aborts: createAbortGate(this.view, store),
     });
     this.#claims = new SubmissionClaims(this.#options.claims, {
       config: () => this.#started(),
@@ -243,11 +258,10 @@ export class SubmitterService {
         this.#wakeSender?.();
       },
     });
-    this.#claims.onView([
-      ...openAtStart,
-      ...this.view.withStatus("THRESHOLD_REACHED"),
-      ...this.view.withStatus("SUBMITTED"),
-    ]);
+    // Listed anew, after the changes go to the claims too: the view holds the newest ones only.
+    const claims = this.#claims;
+    const listing = () => this.#eachOpen((page) => claims.onListed(page), { signal });
+    await this.#patiently("listing what is open", listing, signal);
     this.#leading = true;
     this.#metrics.leader.set({}, 1);
     // One of them failing ends the others: a leader works as a whole or not at all.
@@ -314,10 +328,12 @@ export class SubmitterService {
   async #patiently<T>(what: string, task: () => Promise<T>, signal: AbortSignal): Promise<T> {
     for (let failures = 0; ; failures++) {
       try {
-        return await task();
+        const result = await task();
+        this.#problems.set(what, null);
+        return result;
       } catch (error) {
         if (signal.aborted || !isRetryable(error)) throw error;
-        this.#chainProblem = `${what} failed: ${error.message}`;
+        this.#problems.set(what, `${what} failed: ${error.message}`);
         this.#deps.logger.warn("a step of the submission failed, it is tried again", {
           step: what,
           error,
@@ -335,11 +351,14 @@ export class SubmitterService {
   ): Promise<void> {
     try {
       await task();
-      this.#chainProblem = null;
+      this.#problems.set(what, null);
     } catch (error) {
       if (options.signal.aborted) return;
       if (error instanceof Error && error.name === "FencedError") throw error;
-      this.#chainProblem = `${what} failed: ${error instanceof Error ? error.message : String(error)}`;
+      this.#problems.set(
+        what,
+        `${what} failed: ${error instanceof Error ? error.message : String(error)}`,
+      );
       this.#deps.logger.warn("a step of the submission failed, it is tried at the next head", {
         step: what,
         error,

@@ -91,12 +91,13 @@ export class ClaimsStage {
     this.#faults.store = fault;
   }
 
-  async start(): Promise<ClaimsProcess> {
+  /** @param viewEntriesMax how many transactions fit its view */
+  async start(viewEntriesMax?: number): Promise<ClaimsProcess> {
     const { world, submissions, chain, lease } = this;
     const stop = new AbortController();
     this.#stops.push(stop);
     const { signal } = stop;
-    const view = new TallyView();
+    const view = new TallyView(viewEntriesMax === undefined ? {} : { entriesMax: viewEntriesMax });
     const logger = memoryLogger();
     const metrics = memoryMetrics();
     const queued: string[] = [];
@@ -133,9 +134,9 @@ export class ClaimsStage {
       crash: () => stop.abort(new Error("crash")),
     };
     const revision = await store.revision();
-    for (const open of await store.listTransactions({ after: null, limit: 100 }))
-      view.noteExisting(open.txId, open.status, open.record);
-    claims.onView([...view.withStatus("THRESHOLD_REACHED"), ...view.withStatus("SUBMITTED")]);
+    const open = await store.listTransactions({ after: null, limit: 100 });
+    for (const { txId, status, record } of open) view.noteExisting(txId, status, record);
+    claims.onListed(open);
     const onChanges = async (set: ChangeSet): Promise<void> => {
       if (set.changes.some((change) => change.kind === "config")) config = await store.readConfig();
       claims.onView(view.apply(set));

@@ -15,6 +15,7 @@ import {
   txIdOf,
   valueOf,
 } from "@quorate/testkit";
+import type { AbortGate } from "./abort-gate.ts";
 import { submitterMetrics } from "./catalogue.ts";
 import { HistoryCheck } from "./history-check.ts";
 import { type SenderOptions, SubmissionSender } from "./submission-sender.ts";
@@ -47,6 +48,11 @@ export class SenderWorld {
   submissions: MemorySubmissionStore;
   chainFault: (operation: ChainOperation) => ChainFault | null = () => null;
   storeFault: (operation: string, when: "before" | "after") => void = () => {};
+  /** What etcd says ABORT of. */
+  readonly aborted: Set<TxId> = new Set();
+  readonly aborts: AbortGate = {
+    abortedAmong: async (txIds) => new Set(txIds.filter((txId) => this.aborted.has(txId))),
+  };
   /** What reached the chain although no committed attempt holds it. */
   uncommitted = 0;
 
@@ -74,8 +80,14 @@ export class SenderWorld {
     });
   }
 
-  async lead(): Promise<SenderLease> {
-    return this.submissions.becomeLeader(this.sender, await this.chain.nonceFloor(address));
+  /** Leads with its history checked, as a leader soon is. */
+  async lead(floor?: bigint): Promise<SenderLease> {
+    const lease = await this.submissions.becomeLeader(
+      this.sender,
+      floor ?? (await this.chain.nonceFloor(address)),
+    );
+    await this.submissions.markHistoryChecked(lease);
+    return lease;
   }
 
   senderWith(
@@ -88,7 +100,7 @@ export class SenderWorld {
     return new SubmissionSender(
       lease,
       { ...OPTIONS, ...changes },
-      { chain, signer, submissions, clock, logger, metrics },
+      { chain, signer, submissions, clock, logger, metrics, aborts: this.aborts },
     );
   }
 

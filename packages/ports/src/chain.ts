@@ -144,7 +144,7 @@ export interface Chain extends Lifecycle {
   /** The newest block that counts as final; null when the chain is not that long yet. */
   finalizedHead(mode: FinalityMode, options?: ReadOptions): Promise<BlockRef | null>;
   /** The canonical block at a height; null when there is none. */
-  blockAt(number: bigint, options?: AbortOptions): Promise<BlockRef | null>;
+  blockAt(number: bigint, options?: ReadOptions): Promise<BlockRef | null>;
   /** Transactions the account has in the chain up to a block (its next nonce there). */
   transactionCount(
     address: EvmAddress,
@@ -190,7 +190,7 @@ export interface Chain extends Lifecycle {
   ): Promise<{ readonly gasLimit: bigint }>;
   /** Sends raw bytes to every endpoint. Never rejects for what an endpoint answers. Sending again is harmless. */
   send(raw: Uint8Array, options?: AbortOptions): Promise<SendOutcome>;
-  /** Calls back at each new head; resolves when aborted. Heads may be skipped; never called concurrently. */
+  /** Calls back at each new head, the highest that any endpoint names; resolves when aborted. Heads may be skipped; never called concurrently. */
   watchHeads(
     onHead: (head: BlockRef) => void | Promise<void>,
     options: AbortOptions,

@@ -29,6 +29,13 @@ export interface SenderState extends Sender {
   readonly frozen: { readonly reason: string; readonly sinceMs: number } | null;
   /** The contract's events were imported through this block; null when they never were. */
   readonly importedThroughBlock: bigint | null;
+  /**
+   * Whether the database was held against the chain since it last had reason to be: false for a new sender, and again after
+   * a freeze whose reason `mayThawItself` (a restore, a lost history). Until then no nonce is taken, frozen or not.
+   */
+  readonly historyChecked: boolean;
+  /** Whether an import since the last `thaw` by a person found records that the database did not know. */
+  readonly historyDiffers: boolean;
 }
 
 export interface NewSubmission {
@@ -302,11 +309,17 @@ export interface SubmissionStore {
   >;
   /** A person's decision: QUARANTINED to QUEUED. Kept in the operator's log of the database. Idempotent. */
   release(txId: TxId, by: string, reason: string, options?: AbortOptions): Promise<ReleaseOutcome>;
+  /** Notes that everything up to a final block was held against the chain: `historyChecked` becomes true. Idempotent. */
+  markHistoryChecked(lease: SenderLease, options?: AbortOptions): Promise<FencedOutcome>;
+  /** Raises the next nonce to `floor`, never lowers it: somebody else used what lies below. */
+  raiseFloor(lease: SenderLease, floor: bigint, options?: AbortOptions): Promise<FencedOutcome>;
+  /** Live slots of other senders on the same chain: nobody follows those while this one leads. */
+  strandedSlots(sender: Sender, options?: AbortOptions): Promise<number>;
   senderState(sender: Sender, options?: AbortOptions): Promise<SenderState | null>;
-  /** Stops the taking of nonces. Needs no lease: an operator, a restore and a leader that finds its history lost all may. @returns false when there is no such sender. */
+  /** Stops the taking of nonces; with a reason that `mayThawItself`, `historyChecked` becomes false whatever reason stands already. Needs no lease: an operator, a restore and a leader that finds its history lost all may. @returns false when there is no such sender. */
   freeze(sender: Sender, reason: string, options?: AbortOptions): Promise<boolean>;
   /**
-   * Resumes it. Kept in the operator's log with who did it. @returns false when there is no such sender.
+   * Resumes it. By a person (without `onlyIf`) it also accepts what differed: `historyDiffers` becomes false; `historyChecked` stays. Kept in the operator's log with who did it. @returns false when there is no such sender.
    * @param options `onlyIf`: nothing happens unless it is frozen for this very reason (a program must not undo a person's freeze)
    */
   thaw(
@@ -316,7 +329,8 @@ export interface SubmissionStore {
   ): Promise<boolean>;
   /**
    * Holds the contract's own events against the submissions, and remembers what is unknown, so that nothing on the chain
-   * is ever sent again. Moves `importedThroughBlock` up to `throughBlock`, never down.
+   * is ever sent again. Moves `importedThroughBlock` up to `throughBlock`, never down, and sets `historyDiffers` when
+   * anything but `known` and `inFlight` was found, in the same transaction.
    * @param records all events of final blocks after the block imported last, in chain order
    */
   importRecords(

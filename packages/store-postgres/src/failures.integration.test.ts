@@ -83,6 +83,7 @@ describe("a commit whose outcome is unknown", () => {
     cut = createPool({ url: proxy.url, schema, logger: silentLogger });
     throughProxy = createSubmissionStore(cut);
     lease = await store.becomeLeader(SENDER, 0n);
+    await store.markHistoryChecked(lease);
     await store.enqueue([SUBMISSION], SENDER);
     return () => cut.end();
   });
@@ -209,6 +210,7 @@ describe("bounds", () => {
     const strict = server.pool(schema, { idleInTransactionTimeoutMs: 100 });
     try {
       const lease = await store.becomeLeader(SENDER, 0n);
+      await store.markHistoryChecked(lease);
       await store.enqueue([SUBMISSION], SENDER);
       const call = createSubmissionStore(strict).assign(lease, {
         ...REQUEST,
@@ -241,6 +243,7 @@ describe("the server", () => {
 
   test("that crashes and comes back has all that was committed, and the pool works on", async () => {
     const lease = await store.becomeLeader(SENDER, 0n);
+    await store.markHistoryChecked(lease);
     await store.enqueue([SUBMISSION], SENDER);
     const assigned = await store.assign(lease, REQUEST);
     await server.postgres.kill();

@@ -146,6 +146,45 @@ test("submissions, slots and frozen senders of a database from before 0005 are t
   }
 });
 
+test("senders of a database from before 0008 go on, but for those that wait for a check", async () => {
+  const older = await mkdtemp(join(tmpdir(), "quorate-sql-"));
+  const pool = server.pool("before_0008");
+  const cases = [
+    [null, true, false],
+    ["restored from the backup of monday", false, false],
+    ["history lost: 5 events", false, false],
+    ["the database differed from the chain: 2 records", true, true],
+    ["the key may be known", true, false],
+  ] as const;
+  try {
+    await cp(MIGRATIONS_DIRECTORY, older, { recursive: true });
+    for (const name of ALL.slice(7)) await rm(join(older, `${name}.sql`));
+    await run("before_0008", older);
+    for (const [chainId, [reason]] of cases.entries()) {
+      await pool.query(
+        `INSERT INTO sender (chain_id, address, epoch, next_nonce, frozen, frozen_reason, frozen_at)
+         VALUES ($1, decode(repeat('a1', 20), 'hex'), 3, 3,
+           $2::text IS NOT NULL, $2, CASE WHEN $2::text IS NOT NULL THEN now() END)`,
+        [chainId, reason],
+      );
+    }
+    expect((await run("before_0008"))[0]).toBe("0008_history_checked");
+    const { rows } = await pool.query(
+      "SELECT frozen_reason, history_checked, history_differs FROM sender ORDER BY chain_id",
+    );
+    expect(rows.map((row) => Object.values(row))).toEqual(cases);
+    // One that comes later is not checked yet.
+    await pool.query(
+      "INSERT INTO sender (chain_id, address, epoch, next_nonce) SELECT 99, address, 1, 0 FROM sender LIMIT 1",
+    );
+    const fresh = await pool.query("SELECT history_checked FROM sender WHERE chain_id = 99");
+    expect(fresh.rows).toEqual([{ history_checked: false }]);
+  } finally {
+    await pool.end();
+    await rm(older, { recursive: true, force: true });
+  }
+});
+
 test("of processes that migrate at once one does the work and all succeed", async () => {
   const applied = await Promise.all(Array.from({ length: 5 }, () => run("race")));
   expect(applied.filter((names) => names.length > 0)).toEqual([ALL]);

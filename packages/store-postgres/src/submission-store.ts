@@ -6,11 +6,17 @@ import { addAttempt, noteSent } from "./submission/attempts.ts";
 import { importRecords } from "./submission/chain-records.ts";
 import { markAlreadyRecorded, markFinalized, quarantine } from "./submission/finality.ts";
 import { markIncluded, markReorged } from "./submission/inclusion.ts";
-import { becomeLeader, isLeader, senderState } from "./submission/lease.ts";
+import {
+  becomeLeader,
+  isLeader,
+  markHistoryChecked,
+  raiseFloor,
+  senderState,
+} from "./submission/lease.ts";
 import { freeze, release, thaw } from "./submission/operator.ts";
 import { abortQueued, counts, enqueue, markConfirmed, peekQueued } from "./submission/queue.ts";
 import { detail, get, list, unconfirmed } from "./submission/read.ts";
-import { gaps, liveSlots } from "./submission/slots.ts";
+import { gaps, liveSlots, strandedSlots } from "./submission/slots.ts";
 
 /**
  * The submitter's durable memory in PostgreSQL, in the schema that the pool was
@@ -49,6 +55,9 @@ export function createSubmissionStore(pool: Pool): SubmissionStore {
     abortQueued: (lease, txIds, reason, options = {}) =>
       abortQueued(pool, lease, txIds, reason, options),
     release: (txId, by, reason, options = {}) => release(pool, txId, by, reason, options),
+    markHistoryChecked: (lease, options = {}) => markHistoryChecked(pool, lease, options),
+    raiseFloor: (lease, floor, options = {}) => raiseFloor(pool, lease, floor, options),
+    strandedSlots: (sender, options = {}) => strandedSlots(pool, sender, options),
     senderState: (sender, options = {}) => senderState(pool, sender, options),
     freeze: (sender, reason, options = {}) => freeze(pool, sender, reason, options),
     thaw: (sender, by, options = {}) => thaw(pool, sender, by, options),

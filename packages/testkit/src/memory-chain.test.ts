@@ -196,6 +196,8 @@ test("a pool that was dropped takes the same bytes again", async () => {
 test("endpoints that disagree fail only the reads that ask for agreement", async () => {
   const { chain } = world(() => ({ disagree: true }));
   expect(await chain.transactionCount(address, "latest")).toBe(0n);
+  expect(await chain.blockAt(0n)).toMatchObject({ number: 0n });
+  await expect(chain.blockAt(0n, { agreed: true })).rejects.toMatchObject({ code: "RPC_DISAGREE" });
   await expect(chain.transactionCount(address, "latest", { agreed: true })).rejects.toMatchObject({
     code: "RPC_DISAGREE",
     retryable: true,

@@ -212,7 +212,7 @@ export class MemoryChain implements Chain {
     return this.#blocks.at(-1 - depth) ?? null;
   }
 
-  async blockAt(number: bigint, options: AbortOptions = {}): Promise<BlockRef | null> {
+  async blockAt(number: bigint, options: ReadOptions = {}): Promise<BlockRef | null> {
     await this.#call("read", options);
     return this.#blocks[Number(number)] ?? null;
   }

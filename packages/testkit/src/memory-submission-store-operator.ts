@@ -1,4 +1,4 @@
-import { isLiveSlot, mayThawItself } from "@quorate/core";
+import { DIFFERS_REASON, isLiveSlot, mayThawItself } from "@quorate/core";
 import type { SubmissionStore } from "@quorate/ports";
 
 import { type SubmissionTables, senderKey } from "./memory-submission-store-tables.ts";
@@ -8,7 +8,14 @@ export function operatorCalls(
   tables: SubmissionTables,
 ): Pick<
   SubmissionStore,
-  "becomeLeader" | "isLeader" | "senderState" | "freeze" | "thaw" | "release"
+  | "becomeLeader"
+  | "isLeader"
+  | "raiseFloor"
+  | "markHistoryChecked"
+  | "senderState"
+  | "freeze"
+  | "thaw"
+  | "release"
 > {
   return {
     becomeLeader: (sender, nextNonceFloor, options = {}) =>
@@ -18,6 +25,8 @@ export function operatorCalls(
           nextNonce: nextNonceFloor,
           frozen: null,
           importedThroughBlock: null,
+          historyChecked: false,
+          historyDiffers: false,
         };
         row.epoch += 1n;
         if (nextNonceFloor > row.nextNonce) row.nextNonce = nextNonceFloor;
@@ -28,19 +37,30 @@ export function operatorCalls(
     isLeader: (lease, options = {}) =>
       tables.run("isLeader", options, () => tables.held(lease) !== null),
 
+    raiseFloor: (lease, floor, options = {}) =>
+      tables.fenced("raiseFloor", lease, options, (sender) => {
+        if (floor > sender.nextNonce) sender.nextNonce = floor;
+      }),
+
+    markHistoryChecked: (lease, options = {}) =>
+      tables.fenced("markHistoryChecked", lease, options, (sender) => {
+        sender.historyChecked = true;
+      }),
+
     senderState: (sender, options = {}) =>
       tables.run("senderState", options, () => {
         const row = tables.senders.get(senderKey(sender));
         if (row === undefined) return null;
         const { chainId, address } = sender;
-        const { epoch, nextNonce, frozen, importedThroughBlock } = row;
-        return { chainId, address, leaderEpoch: epoch, nextNonce, frozen, importedThroughBlock };
+        const { epoch: leaderEpoch, ...state } = row;
+        return { chainId, address, leaderEpoch, ...state };
       }),
 
     freeze: (sender, reason, options = {}) =>
       tables.run("freeze", options, () => {
         const row = tables.senders.get(senderKey(sender));
         if (row === undefined) return false;
+        if (mayThawItself(reason)) row.historyChecked = false;
         // The reason stays, but for one that needs a person in place of one that does not.
         if (row.frozen !== null && !(mayThawItself(row.frozen.reason) && !mayThawItself(reason))) {
           return true;
@@ -54,10 +74,14 @@ export function operatorCalls(
       tables.run("thaw", options, () => {
         const row = tables.senders.get(senderKey(sender));
         if (row === undefined) return false;
-        if (row.frozen === null) return true;
-        const { reason } = row.frozen;
-        if (options.onlyIf !== undefined && options.onlyIf !== reason) return true;
+        const { onlyIf } = options;
+        // Only a person accepts what differed, and may do so before anybody froze for it.
+        if (onlyIf !== undefined && (row.historyDiffers || onlyIf !== row.frozen?.reason))
+          return true;
+        if (row.frozen === null && !row.historyDiffers) return true;
+        const reason = row.frozen?.reason ?? `${DIFFERS_REASON}not frozen for it yet`;
         row.frozen = null;
+        row.historyDiffers = false;
         tables.log({ action: "THAW", subject: senderKey(sender), by, reason });
         return true;
       }),

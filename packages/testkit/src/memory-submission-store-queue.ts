@@ -2,6 +2,7 @@ import type { SubmissionState, TxId } from "@quorate/core";
 import type {
   EnqueueOutcome,
   Hex,
+  ImportReport,
   NewSubmission,
   RecordedEvent,
   Sender,
@@ -93,6 +94,7 @@ export function queueCalls(
           const report = importAll(tables, lease, records);
           const before = sender.importedThroughBlock;
           if (before === null || throughBlock > before) sender.importedThroughBlock = throughBlock;
+          if (differs(report)) sender.historyDiffers = true;
           return { kind: "done", ...report };
         },
       ),
@@ -231,6 +233,10 @@ function recordKey({ chainId }: Sender, key: Hex): string {
 
 function contradiction({ value, blockNumber }: RecordedEvent): string {
   return `the contract holds value ${value} for it, since block ${blockNumber}`;
+}
+
+function differs({ settled, contradicted, unknownKeys }: ImportReport): boolean {
+  return settled.length + contradicted.length + unknownKeys.length > 0;
 }
 
 /** What one event comes to, judged before anything changes. */

@@ -29,6 +29,7 @@ export function slotCalls(
   | "addAttempt"
   | "gaps"
   | "liveSlots"
+  | "strandedSlots"
   | "noteSent"
   | "markIncluded"
   | "markReorged"
@@ -86,6 +87,14 @@ export function slotCalls(
 
     liveSlots: (sender, options = {}) =>
       tables.run("liveSlots", options, () => liveSlotsOf(tables, sender).map(slotOf)),
+
+    strandedSlots: ({ chainId, address }, options = {}) =>
+      tables.run("strandedSlots", options, () => {
+        const live = [...tables.slots.values()].filter(({ state }) => isLiveSlot(state));
+        return live.filter(({ sender: other }) => {
+          return other.chainId === chainId && other.address !== address;
+        }).length;
+      }),
 
     noteSent: (hash, _outcome, options = {}) =>
       tables.run("noteSent", options, () => {
@@ -159,7 +168,7 @@ function claimed(
   assert(request.items.length <= LIMITS.chainBatchMax, "a batch has at most chainBatchMax items");
   const sender = tables.held(lease);
   if (sender === null) return { kind: "fenced" };
-  if (sender.frozen !== null) return { kind: "frozen" };
+  if (sender.frozen !== null || !sender.historyChecked) return { kind: "frozen" };
   const unmined = liveSlotsOf(tables, lease).filter(({ state }) => state !== "INCLUDED");
   if (unmined.length >= request.windowMax) return { kind: "window-full" };
   const rows = claimable(tables, lease, request.items);

@@ -56,6 +56,8 @@ export interface SenderRow {
   nextNonce: bigint;
   frozen: { readonly reason: string; readonly sinceMs: number } | null;
   importedThroughBlock: bigint | null;
+  historyChecked: boolean;
+  historyDiffers: boolean;
 }
 
 export interface SubmissionRow extends NewSubmission {

@@ -166,10 +166,9 @@ async function loadAll(connection: Connection, parameters: LoadParameters): Prom
   for (const { name } of shapes)
     await connection.query("enabling guards", `ALTER TABLE ${quoted(name)} ENABLE TRIGGER USER`);
   for (const sequence of parameters.sequences) await setSequence(connection, schema, sequence);
-  const hasReasons = shapes.some(
-    ({ name, columns }) => name === "sender" && columns.includes("frozen_reason"),
-  );
-  if (hasReasons) await freeze(connection, parameters);
+  const sender = shapes.find(({ name }) => name === "sender");
+  if (sender?.columns.includes("history_checked") === true) await unsettle(connection);
+  if (sender?.columns.includes("frozen_reason") === true) await freeze(connection, parameters);
   else await connection.query("freezing the senders", "UPDATE sender SET frozen = true");
   return rows;
 }
@@ -243,6 +242,8 @@ async function setSequence(
 /** Why they are frozen; and that history is to be folded again, whichever etcd is there. @returns how many senders */
 async function mark(connection: Connection, parameters: LoadParameters): Promise<number> {
   const { reason } = parameters;
+  // Again, for a migration calls checked what a person froze.
+  await unsettle(connection);
   await freeze(connection, parameters);
   await connection.query("marking the position", "UPDATE projector_position SET lineage_id = $1", [
     reason,
@@ -254,6 +255,14 @@ async function mark(connection: Connection, parameters: LoadParameters): Promise
     [reason],
   );
   return noted.length;
+}
+
+/** Whoever froze a sender: what the chain holds since the backup is not in it. */
+async function unsettle(queries: Queries): Promise<void> {
+  await queries.query(
+    "asking for a check of the history",
+    "UPDATE sender SET history_checked = false, history_differs = false",
+  );
 }
 
 /** What a person froze stays that person's: the reason of a restore would let it thaw by itself. */

@@ -59,7 +59,8 @@ const CONTRADICT = `
 
 const IMPORTED_THROUGH = `
   UPDATE sender
-  SET imported_through_block = GREATEST(COALESCE(imported_through_block, $3), $3::numeric)
+  SET imported_through_block = GREATEST(COALESCE(imported_through_block, $3), $3::numeric),
+    history_differs = history_differs OR $4
   WHERE chain_id = $1 AND address = $2`;
 
 /** Keeps imports out until the transaction ends. Others that enqueue go on. */
@@ -86,7 +87,7 @@ export async function importRecords(
 ): ReturnType<SubmissionStore["importRecords"]> {
   const outcome = await underLease(pool, lease, options, async (tx) => {
     const report = records.length > 0 ? await importIn(tx, lease, records) : NOTHING;
-    const parameters = [...accountOf(lease), throughBlock];
+    const parameters = [...accountOf(lease), throughBlock, differs(report)];
     await tx.query("noting the import", IMPORTED_THROUGH, parameters);
     return report;
   });
@@ -100,6 +101,10 @@ const NOTHING: ImportReport = {
   contradicted: [],
   unknownKeys: [],
 };
+
+function differs({ settled, contradicted, unknownKeys }: ImportReport): boolean {
+  return settled.length + contradicted.length + unknownKeys.length > 0;
+}
 
 interface KnownSubmission {
   readonly txId: TxId;

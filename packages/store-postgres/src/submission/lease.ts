@@ -7,6 +7,7 @@ import { type Queries, withSession } from "../session.ts";
 /** The sender row as locked by the current transaction. */
 export interface LockedSender {
   readonly nextNonce: bigint;
+  /** Also before its history is checked: either way no nonce is taken. */
   readonly frozen: boolean;
 }
 
@@ -21,12 +22,21 @@ const BECOME_LEADER = `
 const IS_LEADER = `SELECT 1 FROM sender WHERE chain_id = $1 AND address = $2 AND epoch = $3`;
 
 const LOCK_SENDER = `
-  SELECT next_nonce, frozen FROM sender
+  SELECT next_nonce, frozen OR NOT history_checked AS frozen FROM sender
   WHERE chain_id = $1 AND address = $2 AND epoch = $3
   FOR UPDATE`;
 
+// Not conditional on the lease: the row is locked under it.
+const RAISE_FLOOR = `
+  UPDATE sender SET next_nonce = GREATEST(next_nonce, $3::numeric)
+  WHERE chain_id = $1 AND address = $2`;
+
+const HISTORY_CHECKED = `
+  UPDATE sender SET history_checked = true WHERE chain_id = $1 AND address = $2`;
+
 const SENDER_STATE = `
-  SELECT epoch, next_nonce, frozen, frozen_reason, frozen_at, imported_through_block
+  SELECT epoch, next_nonce, frozen, frozen_reason, frozen_at, imported_through_block,
+    history_checked, history_differs
   FROM sender WHERE chain_id = $1 AND address = $2`;
 
 export async function becomeLeader(
@@ -58,6 +68,27 @@ export async function isLeader(
   });
 }
 
+export async function raiseFloor(
+  pool: Pool,
+  lease: SenderLease,
+  floor: bigint,
+  options: AbortOptions,
+): Promise<FencedOutcome> {
+  return fenced(pool, lease, options, async (tx) => {
+    await tx.query("raising the floor", RAISE_FLOOR, [...accountOf(lease), floor]);
+  });
+}
+
+export async function markHistoryChecked(
+  pool: Pool,
+  lease: SenderLease,
+  options: AbortOptions,
+): Promise<FencedOutcome> {
+  return fenced(pool, lease, options, async (tx) => {
+    await tx.query("noting the checked history", HISTORY_CHECKED, accountOf(lease));
+  });
+}
+
 export async function senderState(
   pool: Pool,
   sender: Sender,
@@ -75,6 +106,8 @@ export async function senderState(
         ? { reason: textOf(row, "frozen_reason"), sinceMs: timeMsOf(row, "frozen_at") }
         : null,
       importedThroughBlock: bigintOrNull(row, "imported_through_block"),
+      historyChecked: booleanOf(row, "history_checked"),
+      historyDiffers: booleanOf(row, "history_differs"),
     };
   });
 }

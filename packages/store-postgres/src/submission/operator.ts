@@ -1,4 +1,4 @@
-import { mayThawItself, type TxId } from "@quorate/core";
+import { DIFFERS_REASON, mayThawItself, type TxId } from "@quorate/core";
 import type { AbortOptions, ReleaseOutcome, Sender } from "@quorate/ports";
 import type { Pool } from "pg";
 
@@ -8,14 +8,18 @@ import { accountOf } from "./lease.ts";
 
 // Under the sender's lock: what a leader committed before has its nonce, and none comes after.
 const LOCK_FROZEN = `
-  SELECT frozen, frozen_reason FROM sender WHERE chain_id = $1 AND address = $2 FOR UPDATE`;
+  SELECT frozen, frozen_reason, history_differs FROM sender
+  WHERE chain_id = $1 AND address = $2 FOR UPDATE`;
+
+const HISTORY_UNCHECKED = `
+  UPDATE sender SET history_checked = false WHERE chain_id = $1 AND address = $2`;
 
 const FREEZE = `
   UPDATE sender SET frozen = true, frozen_reason = $3, frozen_at = now()
   WHERE chain_id = $1 AND address = $2`;
 
 const THAW = `
-  UPDATE sender SET frozen = false, frozen_reason = NULL, frozen_at = NULL
+  UPDATE sender SET frozen = false, frozen_reason = NULL, frozen_at = NULL, history_differs = false
   WHERE chain_id = $1 AND address = $2`;
 
 const LOCK_FOR_RELEASE = `
@@ -43,6 +47,9 @@ export async function freeze(
     session.transaction(async (tx) => {
       const row = await lockFrozen(tx, sender);
       if (row === undefined) return false;
+      if (mayThawItself(reason)) {
+        await tx.query("asking for a check", HISTORY_UNCHECKED, accountOf(sender));
+      }
       if (booleanOf(row, "frozen")) {
         // The reason stays, but for one that needs a person in place of one that does not.
         if (!mayThawItself(textOf(row, "frozen_reason")) || mayThawItself(reason)) return true;
@@ -64,11 +71,15 @@ export async function thaw(
     session.transaction(async (tx) => {
       const row = await lockFrozen(tx, sender);
       if (row === undefined) return false;
-      if (!booleanOf(row, "frozen")) return true;
+      const reason = booleanOf(row, "frozen") ? textOf(row, "frozen_reason") : null;
+      const differs = booleanOf(row, "history_differs");
       const { onlyIf } = options;
-      if (onlyIf !== undefined && onlyIf !== textOf(row, "frozen_reason")) return true;
+      // Only a person accepts what differed, and may do so before anybody froze for it.
+      if (onlyIf !== undefined && (differs || onlyIf !== reason)) return true;
+      if (reason === null && !differs) return true;
       await tx.query("thawing the sender", THAW, accountOf(sender));
-      await log(tx, "THAW", subjectOf(sender), by, textOf(row, "frozen_reason"));
+      const ended = reason ?? `${DIFFERS_REASON}not frozen for it yet`;
+      await log(tx, "THAW", subjectOf(sender), by, ended);
       return true;
     }),
   );

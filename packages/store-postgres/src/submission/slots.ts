@@ -19,6 +19,10 @@ const LIVE_SLOTS = `${SLOT_WITH_ATTEMPTS}
   WHERE l.chain_id = $1 AND l.sender = $2 AND l.state IN ('RESERVED', 'SIGNED', 'INCLUDED')
   ORDER BY l.nonce, a.seq`;
 
+const COUNT_STRANDED = `
+  SELECT count(*) AS stranded FROM slot
+  WHERE chain_id = $1 AND sender <> $2 AND state IN ('RESERVED', 'SIGNED', 'INCLUDED')`;
+
 // Ranges without a slot, each from `first` to before `taken`: a floor can jump over any number of nonces.
 const GAPS = `
   WITH taken AS (
@@ -42,6 +46,17 @@ export async function liveSlots(
 ): Promise<readonly Slot[]> {
   return withSession(pool, options, async (session) => {
     return slotsOf(await session.query("reading live slots", LIVE_SLOTS, accountOf(sender)));
+  });
+}
+
+export async function strandedSlots(
+  pool: Pool,
+  sender: Sender,
+  options: AbortOptions,
+): Promise<number> {
+  return withSession(pool, options, async (session) => {
+    const [row = {}] = await session.query("counting slots", COUNT_STRANDED, accountOf(sender));
+    return numberOf(row, "stranded");
   });
 }
 

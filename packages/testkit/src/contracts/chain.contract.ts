@@ -488,6 +488,8 @@ function manyReadsLaws(current: () => Steps): void {
     expect(await chain.finalizedHead(two, agreed)).toEqual(await chain.finalizedHead(two));
     const beyond = { ...two, blocks: Number((await chain.head()).number) + 1 };
     expect(await chain.finalizedHead(beyond, agreed)).toBeNull();
+    expect(await chain.blockAt(blockNumber, agreed)).toEqual(await chain.blockAt(blockNumber));
+    expect(await chain.blockAt(BigInt(beyond.blocks), agreed)).toBeNull();
   });
 
   test("every endpoint reports its head, its final block and the account, and hides nothing", async () => {
@@ -662,6 +664,7 @@ function lifeLaws(current: () => Steps): void {
       () => chain.head(options),
       () => chain.finalizedHead({ kind: "confirmations", blocks: 0 }, options),
       () => chain.blockAt(0n, options),
+      () => chain.blockAt(0n, { ...options, agreed: true }),
       () => chain.transactionCount(signer.address, "latest", options),
       () => chain.balanceWei(signer.address, options),
       () => chain.receipt(UNKNOWN_HASH, options),

@@ -13,6 +13,7 @@ import {
 import {
   type Hex,
   type NewSubmission,
+  type RecordedEvent,
   type RecordItem,
   type Sender,
   type SenderLease,
@@ -70,6 +71,17 @@ export function submission(name: string, value: bigint = 7n): NewSubmission {
   };
 }
 
+/** A final record of the contract for it. */
+export function eventOf(name: string, value: bigint = 7n, blockNumber: bigint = 5n): RecordedEvent {
+  return {
+    key: submission(name).key,
+    value: unwrap(parseValue(value)),
+    blockNumber,
+    txHash: hexOf("mined", name),
+    logIndex: 0,
+  };
+}
+
 export function itemOf({ txId, value }: NewSubmission): RecordItem {
   return { txId, value };
 }
@@ -123,6 +135,8 @@ export async function expectLost(call: Promise<unknown>): Promise<void> {
 }
 
 export interface SubmissionSteps {
+  /** Becomes the leader of a sender whose history is checked, as it must be before a nonce is taken. */
+  lead(floor: bigint): Promise<SenderLease>;
   enqueue(...names: readonly string[]): Promise<readonly RecordItem[]>;
   assign(
     lease: SenderLease,
@@ -146,6 +160,11 @@ export interface SubmissionSteps {
 export function submissionSteps(store: SubmissionStore): SubmissionSteps {
   const request = { windowMax: WINDOW_MAX, gasLimit: GAS_LIMIT };
   const steps: SubmissionSteps = {
+    lead: async (floor) => {
+      const lease = await store.becomeLeader(SENDER, floor);
+      await store.markHistoryChecked(lease);
+      return lease;
+    },
     enqueue: async (...names) => {
       const submissions = names.map((each) => submission(each));
       await store.enqueue(submissions, SENDER);

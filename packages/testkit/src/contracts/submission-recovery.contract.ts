@@ -1,10 +1,11 @@
 import type { SubmissionState, TxId } from "@quorate/core";
-import { HISTORY_REASON, parseValue, RESTORED_REASON, unwrap } from "@quorate/core";
-import type { NewSubmission, RecordedEvent } from "@quorate/ports";
+import { HISTORY_REASON, RESTORED_REASON } from "@quorate/core";
+import type { NewSubmission } from "@quorate/ports";
 import { beforeEach, describe, expect, test } from "vitest";
 
 import {
   attempt,
+  eventOf,
   expectLost,
   expectRefused,
   firstHash,
@@ -18,16 +19,6 @@ import {
   submissionSteps,
   txIdOf,
 } from "./submission-fixture.ts";
-
-function eventOf(name: string, value: bigint = 7n, blockNumber: bigint = 5n): RecordedEvent {
-  return {
-    key: submission(name).key,
-    value: unwrap(parseValue(value)),
-    blockNumber,
-    txHash: hexOf("mined", name),
-    logIndex: 0,
-  };
-}
 
 const NOTHING = { known: 0, inFlight: 0, settled: [], contradicted: [], unknownKeys: [] };
 
@@ -52,7 +43,7 @@ export function recoveryLaws(current: () => SubmissionStoreWorld): void {
 
   describe("release", () => {
     test("puts a quarantined submission back at its place in the queue, and is logged", async () => {
-      const lease = await store.becomeLeader(SENDER, 0n);
+      const lease = await steps.lead(0n);
       const [a, b] = await steps.enqueue("tx-a", "tx-b");
       await store.quarantine(lease, txIdOf("tx-a"), "guard differs");
       expect(await steps.get("tx-a")).toMatchObject({ reason: "guard differs" });
@@ -72,7 +63,7 @@ export function recoveryLaws(current: () => SubmissionStoreWorld): void {
     test.each(["RESERVED", "SIGNED", "INCLUDED"])(
       "waits until the nonce it had is final, while that is %s",
       async (slotState) => {
-        const lease = await store.becomeLeader(SENDER, 0n);
+        const lease = await steps.lead(0n);
         if (slotState === "RESERVED") await steps.reserved(lease, "tx-a");
         else {
           const mined = firstHash(await steps.assigned(lease, "tx-a"));
@@ -91,7 +82,7 @@ export function recoveryLaws(current: () => SubmissionStoreWorld): void {
     );
 
     test("happens once, of two at once and after a lost reply", async () => {
-      const lease = await store.becomeLeader(SENDER, 0n);
+      const lease = await steps.lead(0n);
       await steps.enqueue("tx-a", "tx-b");
       for (const id of ["tx-a", "tx-b"]) await store.quarantine(lease, txIdOf(id), "why");
       const outcomes = await Promise.all(
@@ -107,15 +98,6 @@ export function recoveryLaws(current: () => SubmissionStoreWorld): void {
   });
 
   describe("freeze and thaw", () => {
-    test("a thaw that is meant for one reason leaves another standing", async () => {
-      await store.becomeLeader(SENDER, 0n);
-      await store.freeze(SENDER, "maintenance");
-      await store.thaw(SENDER, "a program", { onlyIf: "restored from a backup" });
-      expect((await store.senderState(SENDER))?.frozen?.reason).toBe("maintenance");
-      await store.thaw(SENDER, "a program", { onlyIf: "maintenance" });
-      expect((await store.senderState(SENDER))?.frozen).toBeNull();
-    });
-
     const subject = `${SENDER.chainId}/${SENDER.address}`;
 
     test("a sender that is not there has no state and can't be frozen", async () => {
@@ -126,8 +108,9 @@ export function recoveryLaws(current: () => SubmissionStoreWorld): void {
     });
 
     test("the state tells of leader, nonce and freeze, and both are logged once", async () => {
-      const { leaderEpoch } = await store.becomeLeader(SENDER, 4n);
-      const state = { ...SENDER, leaderEpoch, nextNonce: 4n, importedThroughBlock: null };
+      const { leaderEpoch } = await steps.lead(4n);
+      const history = { importedThroughBlock: null, historyChecked: true, historyDiffers: false };
+      const state = { ...SENDER, leaderEpoch, nextNonce: 4n, ...history };
       expect(await store.senderState(SENDER)).toEqual({ ...state, frozen: null });
       for (let times = 0; times < 2; times += 1) {
         expect(await store.freeze(SENDER, "key may be known")).toBe(true);
@@ -146,7 +129,7 @@ export function recoveryLaws(current: () => SubmissionStoreWorld): void {
     });
 
     test("a reason that needs a person stands over one that does not, whichever came first", async () => {
-      await store.becomeLeader(SENDER, 0n);
+      await steps.lead(0n);
       const reason = async () => (await store.senderState(SENDER))?.frozen?.reason;
       await store.freeze(SENDER, `${RESTORED_REASON}monday`);
       await store.freeze(SENDER, `${HISTORY_REASON}5 events`);
@@ -159,7 +142,7 @@ export function recoveryLaws(current: () => SubmissionStoreWorld): void {
     });
 
     test("what was signed before goes on to finality", async () => {
-      const lease = await store.becomeLeader(SENDER, 0n);
+      const lease = await steps.lead(0n);
       const mined = firstHash(await steps.assigned(lease, "tx-a"));
       await steps.reserved(lease, "tx-b");
       await store.freeze(SENDER, "why");
@@ -173,7 +156,7 @@ export function recoveryLaws(current: () => SubmissionStoreWorld): void {
     });
 
     test("both happen once when the reply is lost", async () => {
-      await store.becomeLeader(SENDER, 0n);
+      await steps.lead(0n);
       world.loseNextReply();
       await expectLost(world.lossy.freeze(SENDER, "why"));
       expect(await store.freeze(SENDER, "why")).toBe(true);
@@ -186,7 +169,7 @@ export function recoveryLaws(current: () => SubmissionStoreWorld): void {
 
   describe("abort of what is queued", () => {
     test("moves what is QUEUED and nothing else, for ever and with the reason", async () => {
-      const lease = await store.becomeLeader(SENDER, 0n);
+      const lease = await steps.lead(0n);
       await steps.assigned(lease, "tx-signed");
       await steps.enqueue("tx-b", "tx-a", "tx-kept");
       const ids = ["tx-a", "tx-signed", "tx-unknown", "tx-b", "tx-a"].map(txIdOf);
@@ -206,7 +189,7 @@ export function recoveryLaws(current: () => SubmissionStoreWorld): void {
     });
 
     test("and assign at the same time: one of them has it", async () => {
-      const lease = await store.becomeLeader(SENDER, 0n);
+      const lease = await steps.lead(0n);
       const items = await steps.enqueue("tx-a");
       const ids = items.map(({ txId }) => txId);
       const [taken, aborted] = await Promise.all([
@@ -221,7 +204,7 @@ export function recoveryLaws(current: () => SubmissionStoreWorld): void {
 
   describe("import of the chain's records", () => {
     test("settles what is queued, finds what is in flight, and remembers what is unknown", async () => {
-      const lease = await store.becomeLeader(SENDER, 0n);
+      const lease = await steps.lead(0n);
       await steps.assigned(lease, "tx-signed");
       await steps.enqueue("tx-queued", "tx-done", "tx-other");
       await store.markAlreadyRecorded(lease, txIdOf("tx-done"), 4n);
@@ -253,7 +236,7 @@ export function recoveryLaws(current: () => SubmissionStoreWorld): void {
     });
 
     test("quarantines what has another value, but for what is final", async () => {
-      const lease = await store.becomeLeader(SENDER, 0n);
+      const lease = await steps.lead(0n);
       await steps.assigned(lease, "tx-signed");
       await steps.enqueue("tx-queued", "tx-done", "tx-aborted", "tx-away");
       await store.markAlreadyRecorded(lease, txIdOf("tx-done"), 4n);
@@ -279,7 +262,7 @@ export function recoveryLaws(current: () => SubmissionStoreWorld): void {
     });
 
     test("knows what is archived or with a person", async () => {
-      const lease = await store.becomeLeader(SENDER, 0n);
+      const lease = await steps.lead(0n);
       await steps.enqueue("tx-old", "tx-away");
       await store.markAlreadyRecorded(lease, txIdOf("tx-old"), 4n);
       await store.markConfirmed([txIdOf("tx-old")]);
@@ -294,7 +277,7 @@ export function recoveryLaws(current: () => SubmissionStoreWorld): void {
     });
 
     test("what it remembers is not sent when its decision comes", async () => {
-      const lease = await store.becomeLeader(SENDER, 0n);
+      const lease = await steps.lead(0n);
       await store.importRecords(lease, [eventOf("tx-a"), eventOf("tx-b", 8n)], 9n);
       const inputs = ["tx-a", "tx-b", "tx-c", "tx-a"].map((id) => submission(id));
       expect(await store.enqueue(inputs, SENDER)).toEqual([
@@ -324,7 +307,7 @@ export function recoveryLaws(current: () => SubmissionStoreWorld): void {
     });
 
     test("is of one chain", async () => {
-      const lease = await store.becomeLeader(SENDER, 0n);
+      const lease = await steps.lead(0n);
       const elsewhere = { ...SENDER, chainId: 1 };
       await store.importRecords(lease, [eventOf("tx-a")], 9n);
       expect(await store.enqueue([submission("tx-a")], elsewhere)).toEqual([{ kind: "queued" }]);
@@ -332,7 +315,7 @@ export function recoveryLaws(current: () => SubmissionStoreWorld): void {
     });
 
     test("the block imported last never goes down, and an event never changes", async () => {
-      const lease = await store.becomeLeader(SENDER, 0n);
+      const lease = await steps.lead(0n);
       const through = async () => (await store.senderState(SENDER))?.importedThroughBlock;
       expect(await store.importRecords(lease, [], 0n)).toEqual({ ...NOTHING, kind: "done" });
       expect(await through()).toBe(0n);
@@ -347,7 +330,7 @@ export function recoveryLaws(current: () => SubmissionStoreWorld): void {
     });
 
     test("a deposed leader imports nothing", async () => {
-      const old = await store.becomeLeader(SENDER, 0n);
+      const old = await steps.lead(0n);
       await steps.enqueue("tx-a", "tx-b");
       await world.other.becomeLeader(SENDER, 0n);
       const events = [eventOf("tx-a"), eventOf("tx-b", 8n), eventOf("tx-c")];
@@ -359,7 +342,7 @@ export function recoveryLaws(current: () => SubmissionStoreWorld): void {
     });
 
     test("and decisions that come at the same time: none of them stays in the queue", async () => {
-      const lease = await store.becomeLeader(SENDER, 0n);
+      const lease = await steps.lead(0n);
       const names = Array.from({ length: 12 }, (_, index) => `tx-${index}`);
       const inputs: readonly NewSubmission[] = names.map((id) => submission(id));
       const events = names.map((id) => eventOf(id));
@@ -372,7 +355,7 @@ export function recoveryLaws(current: () => SubmissionStoreWorld): void {
     });
 
     test("has taken effect when its reply is lost, and so has an enqueue", async () => {
-      const lease = await store.becomeLeader(SENDER, 0n);
+      const lease = await steps.lead(0n);
       await steps.enqueue("tx-a");
       const events = [eventOf("tx-a"), eventOf("tx-b")];
       world.loseNextReply();
@@ -415,7 +398,7 @@ export function recoveryLaws(current: () => SubmissionStoreWorld): void {
     });
 
     test("pages of chosen states only", async () => {
-      const lease = await store.becomeLeader(SENDER, 0n);
+      const lease = await steps.lead(0n);
       await steps.assigned(lease, "tx-a", "tx-d");
       await steps.enqueue("tx-b", "tx-c");
       await store.quarantine(lease, txIdOf("tx-b"), "why");
@@ -435,7 +418,7 @@ export function recoveryLaws(current: () => SubmissionStoreWorld): void {
 
     test("every nonce a submission had, with all that was signed and what became of it", async () => {
       expect(await store.detail(txIdOf("tx-a"))).toBeNull();
-      const lease = await store.becomeLeader(SENDER, 0n);
+      const lease = await steps.lead(0n);
       await steps.enqueue("tx-a");
       expect(await store.detail(txIdOf("tx-a"))).toEqual({
         submission: await steps.get("tx-a"),
@@ -473,7 +456,7 @@ export function recoveryLaws(current: () => SubmissionStoreWorld): void {
     });
 
     test("an archived submission, whole", async () => {
-      const lease = await store.becomeLeader(SENDER, 0n);
+      const lease = await steps.lead(0n);
       const mined = firstHash(await steps.assigned(lease, "tx-a"));
       const items = [{ txId: txIdOf("tx-a"), outcome: "finalized", txHash: mined }] as const;
       await store.markFinalized(lease, 0n, { ...requeued(), state: "FINALIZED_OK", items });

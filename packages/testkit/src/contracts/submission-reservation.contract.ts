@@ -30,7 +30,7 @@ export function reservationLaws(current: () => SubmissionStoreWorld): void {
 
   describe("reserve", () => {
     test("takes the nonce and the items before anything is signed", async () => {
-      const lease = await store.becomeLeader(SENDER, 3n);
+      const lease = await steps.lead(3n);
       const items = await steps.enqueue("tx-a", "tx-b");
       const outcome = await steps.reserve(lease, items);
       const slot = { nonce: 3n, state: "RESERVED", gasLimit: GAS_LIMIT, items, attempts: [] };
@@ -42,7 +42,7 @@ export function reservationLaws(current: () => SubmissionStoreWorld): void {
     });
 
     test("its ORIGINAL makes it SIGNED, once and for ever", async () => {
-      const lease = await store.becomeLeader(SENDER, 0n);
+      const lease = await steps.lead(0n);
       await steps.reserved(lease, "tx-a");
       const original = attempt("ORIGINAL", "from the signer");
       expect(await store.addAttempt(lease, 0n, original)).toBe("done");
@@ -57,7 +57,7 @@ export function reservationLaws(current: () => SubmissionStoreWorld): void {
     });
 
     test("before its ORIGINAL it takes nothing else and is in no block", async () => {
-      const lease = await store.becomeLeader(SENDER, 0n);
+      const lease = await steps.lead(0n);
       await steps.reserved(lease, "tx-a");
       for (const kind of ["BUMP", "CANCEL", "GAPFILL"] as const) {
         await expectRefused(store.addAttempt(lease, 0n, attempt(kind, kind)));
@@ -69,7 +69,7 @@ export function reservationLaws(current: () => SubmissionStoreWorld): void {
     });
 
     test("what assign signed, and a gap, take no other ORIGINAL", async () => {
-      const lease = await store.becomeLeader(SENDER, 1n);
+      const lease = await steps.lead(1n);
       await steps.assigned(lease, "tx-a");
       await expectRefused(store.addAttempt(lease, 1n, attempt("ORIGINAL", "second")));
       await expectRefused(store.addAttempt(lease, 0n, attempt("ORIGINAL", "in a gap")));
@@ -77,7 +77,7 @@ export function reservationLaws(current: () => SubmissionStoreWorld): void {
     });
 
     test("counts against the window as what is signed does", async () => {
-      const lease = await store.becomeLeader(SENDER, 0n);
+      const lease = await steps.lead(0n);
       await steps.reserved(lease, "tx-a");
       await steps.assigned(lease, "tx-b");
       const items = await steps.enqueue("tx-c");
@@ -90,7 +90,7 @@ export function reservationLaws(current: () => SubmissionStoreWorld): void {
     });
 
     test("takes nothing without items, while frozen, and for a deposed leader", async () => {
-      const old = await store.becomeLeader(SENDER, 0n);
+      const old = await steps.lead(0n);
       expect(await steps.reserve(old, [])).toEqual({ kind: "nothing-queued" });
       const items = await steps.enqueue("tx-a");
       await store.freeze(SENDER, "for the test");
@@ -103,7 +103,7 @@ export function reservationLaws(current: () => SubmissionStoreWorld): void {
     });
 
     test("processes that reserve the same item at once take one nonce for it", async () => {
-      const lease = await store.becomeLeader(SENDER, 0n);
+      const lease = await steps.lead(0n);
       const items = await steps.enqueue("tx-a");
       const request = { items, windowMax: WINDOW_MAX, gasLimit: GAS_LIMIT };
       const calls = [store, world.other, store].map((each) => each.reserve(lease, request));
@@ -113,7 +113,7 @@ export function reservationLaws(current: () => SubmissionStoreWorld): void {
     });
 
     test("a new leader signs what a deposed one reserved, and the late answer is fenced", async () => {
-      const old = await store.becomeLeader(SENDER, 0n);
+      const old = await steps.lead(0n);
       await steps.reserved(old, "tx-a");
       const next = await world.other.becomeLeader(SENDER, 0n);
       expect(await store.addAttempt(old, 0n, attempt("ORIGINAL", "late"))).toBe("fenced");
@@ -125,7 +125,7 @@ export function reservationLaws(current: () => SubmissionStoreWorld): void {
     });
 
     test("never sent, it can only end by somebody else's transaction", async () => {
-      const lease = await store.becomeLeader(SENDER, 0n);
+      const lease = await steps.lead(0n);
       await steps.reserved(lease, "tx-a");
       for (const state of ["FINALIZED_OK", "FINALIZED_REVERTED", "FINALIZED_CANCEL"] as const) {
         const final = { ...requeued("tx-a"), state };
@@ -138,7 +138,7 @@ export function reservationLaws(current: () => SubmissionStoreWorld): void {
     });
 
     test("after a lost reply the nonce is there, is not taken twice, and is signed once", async () => {
-      const lease = await store.becomeLeader(SENDER, 0n);
+      const lease = await steps.lead(0n);
       const items = await steps.enqueue("tx-a");
       const lossy = submissionSteps(world.lossy);
       world.loseNextReply();
@@ -158,8 +158,8 @@ export function reservationLaws(current: () => SubmissionStoreWorld): void {
   describe("gaps", () => {
     test("are the nonces below the next one that no slot has, from where one asks", async () => {
       expect(await store.gaps(SENDER, 0n, 10)).toEqual([]);
-      await steps.assigned(await store.becomeLeader(SENDER, 2n), "tx-a");
-      const lease = await store.becomeLeader(SENDER, 6n);
+      await steps.assigned(await steps.lead(2n), "tx-a");
+      const lease = await steps.lead(6n);
       expect(await store.gaps(SENDER, 0n, 10)).toEqual([0n, 1n, 3n, 4n, 5n]);
       expect(await store.gaps(SENDER, 1n, 2)).toEqual([1n, 3n]);
       expect(await store.gaps(SENDER, 2n, 10)).toEqual([3n, 4n, 5n]);
@@ -170,12 +170,12 @@ export function reservationLaws(current: () => SubmissionStoreWorld): void {
     });
 
     test("of a million nonces cost no more than what is asked for", async () => {
-      await store.becomeLeader(SENDER, 2n ** 60n);
+      await steps.lead(2n ** 60n);
       expect(await store.gaps(SENDER, 5n, 3)).toEqual([5n, 6n, 7n]);
     });
 
     test("a filler may be filled or bumped again, and goes nowhere else", async () => {
-      const lease = await store.becomeLeader(SENDER, 1n);
+      const lease = await steps.lead(1n);
       await steps.assigned(lease, "tx-a");
       await expectRefused(store.addAttempt(lease, 1n, attempt("GAPFILL", "over a batch")));
       await store.addAttempt(lease, 0n, attempt("GAPFILL", "first"));
@@ -192,7 +192,7 @@ export function reservationLaws(current: () => SubmissionStoreWorld): void {
 
   describe("items that come back", () => {
     test("are quarantined when they were queued again too often, with the reason", async () => {
-      const lease = await store.becomeLeader(SENDER, 0n);
+      const lease = await steps.lead(0n);
       const items = await steps.enqueue("tx-a");
       for (let tries = 0; tries <= REQUEUES_MAX; tries += 1) {
         expect(await steps.get("tx-a")).toMatchObject({ state: "QUEUED", tries, reason: null });
@@ -208,7 +208,7 @@ export function reservationLaws(current: () => SubmissionStoreWorld): void {
     });
 
     test("of one nonce each go by their own number of tries", async () => {
-      const lease = await store.becomeLeader(SENDER, 0n);
+      const lease = await steps.lead(0n);
       const old = await steps.enqueue("tx-old");
       await steps.assign(lease, old);
       await store.markFinalized(lease, 0n, { ...requeued("tx-old"), requeuesMax: 1 });
@@ -224,7 +224,7 @@ export function reservationLaws(current: () => SubmissionStoreWorld): void {
     });
 
     test("come back once, also when the reply was lost", async () => {
-      const lease = await store.becomeLeader(SENDER, 0n);
+      const lease = await steps.lead(0n);
       await steps.assigned(lease, "tx-a");
       world.loseNextReply();
       await expectLost(world.lossy.markFinalized(lease, 0n, requeued("tx-a")));

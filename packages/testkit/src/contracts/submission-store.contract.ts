@@ -23,6 +23,7 @@ import {
   txIdOf,
   WINDOW_MAX,
 } from "./submission-fixture.ts";
+import { historyLaws } from "./submission-history.contract.ts";
 import { recoveryLaws } from "./submission-recovery.contract.ts";
 import { reservationLaws } from "./submission-reservation.contract.ts";
 
@@ -50,7 +51,7 @@ export function submissionStoreContract(
 
     describe("leadership", () => {
       test("each new leader gets a higher epoch, and only the newest leads", async () => {
-        const first = await store.becomeLeader(SENDER, 0n);
+        const first = await steps.lead(0n);
         expect(await store.isLeader(first)).toBe(true);
         const second = await world.other.becomeLeader(SENDER, 0n);
         expect(second.leaderEpoch).toBeGreaterThan(first.leaderEpoch);
@@ -63,22 +64,22 @@ export function submissionStoreContract(
       });
 
       test("leaders of two chains do not depose each other", async () => {
-        const here = await store.becomeLeader(SENDER, 0n);
+        const here = await steps.lead(0n);
         await store.becomeLeader({ ...SENDER, chainId: 1 }, 0n);
         expect(await store.isLeader(here)).toBe(true);
       });
 
       test("the floor raises the next nonce and never lowers it", async () => {
-        const raised = await assigned(await store.becomeLeader(SENDER, 5n), "tx-a");
+        const raised = await assigned(await steps.lead(5n), "tx-a");
         expect(raised.nonce).toBe(5n);
-        const kept = await assigned(await store.becomeLeader(SENDER, 2n), "tx-b");
+        const kept = await assigned(await steps.lead(2n), "tx-b");
         expect(kept.nonce).toBe(6n);
-        const again = await assigned(await store.becomeLeader(SENDER, 9n), "tx-c");
+        const again = await assigned(await steps.lead(9n), "tx-c");
         expect(again.nonce).toBe(9n);
       });
 
       test("two leaders fencing: the deposed one changes nothing by any call", async () => {
-        const old = await store.becomeLeader(SENDER, 0n);
+        const old = await steps.lead(0n);
         const slot = await assigned(old, "tx-a");
         const [queued] = await enqueue("tx-b");
         if (queued === undefined) throw new Error("one was enqueued");
@@ -173,7 +174,7 @@ export function submissionStoreContract(
         await store.enqueue(inputs, SENDER);
         const queued = await store.peekQueued(SENDER, 10);
         expect(queued.map(({ value }) => value)).toEqual(values);
-        const lease = await store.becomeLeader(SENDER, 0n);
+        const lease = await steps.lead(0n);
         await assign(lease, queued);
         const [slot] = await store.liveSlots(SENDER);
         expect(slot?.items).toEqual(queued);
@@ -211,7 +212,7 @@ export function submissionStoreContract(
       test("counts name every state", async () => {
         const zero = { QUEUED: 0, ASSIGNED: 0, INCLUDED: 0, FINALIZED: 0, ABORTED: 0 };
         expect(await store.counts()).toEqual({ ...zero, QUARANTINED: 0 });
-        const lease = await store.becomeLeader(SENDER, 0n);
+        const lease = await steps.lead(0n);
         await assigned(lease, "tx-a");
         await enqueue("tx-b", "tx-c");
         await store.quarantine(lease, txIdOf("tx-c"), "for the count");
@@ -221,7 +222,7 @@ export function submissionStoreContract(
 
     describe("assign", () => {
       test("claims, signs and stores in one step, and reads the slot back", async () => {
-        const lease = await store.becomeLeader(SENDER, 3n);
+        const lease = await steps.lead(3n);
         const items = await enqueue("tx-a", "tx-b");
         const outcome = await assign(lease, items);
         const signed = await sign(3n, items);
@@ -246,7 +247,7 @@ export function submissionStoreContract(
       });
 
       test("signs exactly the items that are still queued with that value, in the order asked", async () => {
-        const lease = await store.becomeLeader(SENDER, 0n);
+        const lease = await steps.lead(0n);
         const [a, b, c] = await enqueue("tx-a", "tx-b", "tx-c");
         if (a === undefined || b === undefined || c === undefined) throw new Error("enqueued");
         await assign(lease, [b]);
@@ -258,7 +259,7 @@ export function submissionStoreContract(
       });
 
       test("nothing queued takes no nonce and signs nothing", async () => {
-        const lease = await store.becomeLeader(SENDER, 0n);
+        const lease = await steps.lead(0n);
         const never: Sign = () => Promise.reject(new Error("must not sign"));
         expect(await assign(lease, [], { sign: never })).toEqual({ kind: "nothing-queued" });
         const gone = [itemOf(submission("tx-unknown"))];
@@ -267,7 +268,7 @@ export function submissionStoreContract(
       });
 
       test("crash between sign and commit: a sign that throws changes nothing and burns no nonce", async () => {
-        const lease = await store.becomeLeader(SENDER, 0n);
+        const lease = await steps.lead(0n);
         const items = await enqueue("tx-a");
         const crash = new Error("crashed while signing");
         await expect(assign(lease, items, { sign: () => Promise.reject(crash) })).rejects.toBe(
@@ -279,7 +280,7 @@ export function submissionStoreContract(
       });
 
       test("an abort before the commit changes nothing and rejects with the signal's reason", async () => {
-        const lease = await store.becomeLeader(SENDER, 0n);
+        const lease = await steps.lead(0n);
         const items = await enqueue("tx-a");
         const controller = new AbortController();
         const reason = new Error("shutting down");
@@ -295,7 +296,7 @@ export function submissionStoreContract(
       });
 
       test("a full window takes nothing until a nonce is mined", async () => {
-        const lease = await store.becomeLeader(SENDER, 0n);
+        const lease = await steps.lead(0n);
         const first = await assigned(lease, "tx-a");
         await assigned(lease, "tx-b");
         const items = await enqueue("tx-c");
@@ -309,7 +310,7 @@ export function submissionStoreContract(
       });
 
       test("concurrent calls by one leader get distinct nonces without a gap", async () => {
-        const lease = await store.becomeLeader(SENDER, 10n);
+        const lease = await steps.lead(10n);
         const names = Array.from({ length: 6 }, (_, index) => `tx-${index}`);
         const items = await enqueue(...names);
         const outcomes = await Promise.all(items.map((item) => assign(lease, [item])));
@@ -320,7 +321,7 @@ export function submissionStoreContract(
       });
 
       test("concurrent calls for one item assign it once", async () => {
-        const lease = await store.becomeLeader(SENDER, 0n);
+        const lease = await steps.lead(0n);
         const items = await enqueue("tx-a");
         const request = { items, windowMax: WINDOW_MAX, gasLimit: GAS_LIMIT, sign };
         const calls = [store, world.other, store].map((each) => each.assign(lease, request));
@@ -329,7 +330,7 @@ export function submissionStoreContract(
       });
 
       test("a leader deposed while it signs has either committed before its successor leads, or is fenced", async () => {
-        const lease = await store.becomeLeader(SENDER, 0n);
+        const lease = await steps.lead(0n);
         const items = await enqueue("tx-a");
         let successor: Promise<SenderLease> | undefined;
         const slow: Sign = (nonce, claimed) => {
@@ -345,13 +346,13 @@ export function submissionStoreContract(
       });
 
       test("a frozen sender takes no nonce until it is released", async () => {
-        const lease = await store.becomeLeader(SENDER, 0n);
+        const lease = await steps.lead(0n);
         await store.freeze(SENDER, "for the test");
         const items = await enqueue("tx-a");
         expect(await assign(lease, items)).toEqual({ kind: "frozen" });
         expect(await stateOf("tx-a")).toBe("QUEUED");
         // A new leader does not thaw it.
-        const next = await store.becomeLeader(SENDER, 0n);
+        const next = await steps.lead(0n);
         expect(await assign(next, items)).toEqual({ kind: "frozen" });
         await store.thaw(SENDER, "ada");
         expect(await assign(next, items)).toMatchObject({ kind: "assigned" });
@@ -360,10 +361,10 @@ export function submissionStoreContract(
 
     describe("attempts", () => {
       test("are kept with the nonce, oldest first, and survive a new leader", async () => {
-        const lease = await store.becomeLeader(SENDER, 0n);
+        const lease = await steps.lead(0n);
         const slot = await assigned(lease, "tx-a");
         expect(await store.addAttempt(lease, 0n, attempt("BUMP", "bump"))).toBe("done");
-        const next = await store.becomeLeader(SENDER, 0n);
+        const next = await steps.lead(0n);
         expect(await store.addAttempt(next, 0n, attempt("CANCEL", "cancel"))).toBe("done");
         const [read] = await world.other.liveSlots(SENDER);
         expect(read?.attempts.map(({ kind }) => kind)).toEqual(["ORIGINAL", "BUMP", "CANCEL"]);
@@ -372,7 +373,7 @@ export function submissionStoreContract(
       });
 
       test("the same one again is a no-op; its hash with other bytes is refused", async () => {
-        const lease = await store.becomeLeader(SENDER, 0n);
+        const lease = await steps.lead(0n);
         await assigned(lease, "tx-a");
         await store.addAttempt(lease, 0n, attempt("BUMP", "bump"));
         expect(await store.addAttempt(lease, 0n, attempt("BUMP", "bump"))).toBe("done");
@@ -383,7 +384,7 @@ export function submissionStoreContract(
       });
 
       test("only a gap-filler opens a nonce that a floor jumped over, and none that was never taken", async () => {
-        const lease = await store.becomeLeader(SENDER, 2n);
+        const lease = await steps.lead(2n);
         await expectRefused(store.addAttempt(lease, 1n, attempt("BUMP", "bump")));
         await expectRefused(store.addAttempt(lease, 2n, attempt("GAPFILL", "ahead")));
         expect(await store.addAttempt(lease, 1n, attempt("GAPFILL", "gap"))).toBe("done");
@@ -393,14 +394,14 @@ export function submissionStoreContract(
       });
 
       test("a final nonce takes no more attempts", async () => {
-        const lease = await store.becomeLeader(SENDER, 0n);
+        const lease = await steps.lead(0n);
         await assigned(lease, "tx-a");
         await store.markFinalized(lease, 0n, requeued("tx-a"));
         await expectRefused(store.addAttempt(lease, 0n, attempt("BUMP", "late")));
       });
 
       test("sends are counted, and a send of an unknown hash is forgotten", async () => {
-        const lease = await store.becomeLeader(SENDER, 0n);
+        const lease = await steps.lead(0n);
         const hash = firstHash(await assigned(lease, "tx-a"));
         await store.noteSent(hash, "accepted");
         await store.noteSent(hash, "x".repeat(1_000));
@@ -412,7 +413,7 @@ export function submissionStoreContract(
 
     describe("inclusion and reorg", () => {
       test("include, reorg, include elsewhere, finalize", async () => {
-        const lease = await store.becomeLeader(SENDER, 0n);
+        const lease = await steps.lead(0n);
         const slot = await assigned(lease, "tx-a", "tx-b");
         const mined = firstHash(slot);
         expect(await store.markIncluded(lease, 0n, inclusion(mined, 5n))).toBe("done");
@@ -460,7 +461,7 @@ export function submissionStoreContract(
       });
 
       test("every step repeated is a no-op", async () => {
-        const lease = await store.becomeLeader(SENDER, 0n);
+        const lease = await steps.lead(0n);
         const mined = firstHash(await assigned(lease, "tx-a"));
         await store.markReorged(lease, 0n, "never included");
         expect(await stateOf("tx-a")).toBe("ASSIGNED");
@@ -481,7 +482,7 @@ export function submissionStoreContract(
       });
 
       test("found in another block without a reorg between, it stands in the newer one", async () => {
-        const lease = await store.becomeLeader(SENDER, 0n);
+        const lease = await steps.lead(0n);
         const mined = firstHash(await assigned(lease, "tx-a"));
         await store.markIncluded(lease, 0n, inclusion(mined, 5n));
         await store.markIncluded(lease, 0n, inclusion(mined, 7n));
@@ -494,7 +495,7 @@ export function submissionStoreContract(
       test.each(["reverted", "cancelled"])(
         "a %s inclusion takes the nonce but includes no submission",
         async (how) => {
-          const lease = await store.becomeLeader(SENDER, 0n);
+          const lease = await steps.lead(0n);
           const original = firstHash(await assigned(lease, "tx-a"));
           const cancel = attempt("CANCEL", "cancel");
           await store.addAttempt(lease, 0n, cancel);
@@ -509,7 +510,7 @@ export function submissionStoreContract(
       );
 
       test("a hash that was never signed for the nonce is refused", async () => {
-        const lease = await store.becomeLeader(SENDER, 0n);
+        const lease = await steps.lead(0n);
         await assigned(lease, "tx-a");
         const other = firstHash(await assigned(lease, "tx-b"));
         await expectRefused(store.markIncluded(lease, 0n, inclusion(other, 5n)));
@@ -520,7 +521,7 @@ export function submissionStoreContract(
 
     describe("finality", () => {
       test("requeued items keep their place in the queue and get a new nonce", async () => {
-        const lease = await store.becomeLeader(SENDER, 0n);
+        const lease = await steps.lead(0n);
         const mined = firstHash(await assigned(lease, "tx-a", "tx-b", "tx-c"));
         await enqueue("tx-z");
         // INCLUDED once, so that the way back leads through ASSIGNED.
@@ -549,7 +550,7 @@ export function submissionStoreContract(
       });
 
       test("an item that was quarantined meanwhile stays so when its nonce is final", async () => {
-        const lease = await store.becomeLeader(SENDER, 0n);
+        const lease = await steps.lead(0n);
         const mined = firstHash(await assigned(lease, "tx-a"));
         await store.enqueue([submission("tx-a", 8n)], SENDER);
         expect(await stateOf("tx-a")).toBe("QUARANTINED");
@@ -567,7 +568,7 @@ export function submissionStoreContract(
       });
 
       test("an outcome that forgets an item, or names a stranger, is refused whole", async () => {
-        const lease = await store.becomeLeader(SENDER, 0n);
+        const lease = await steps.lead(0n);
         await assigned(lease, "tx-a", "tx-b");
         const a = { txId: txIdOf("tx-a"), outcome: "requeue", txHash: null } as const;
         const b = { ...a, txId: txIdOf("tx-b") };
@@ -586,7 +587,7 @@ export function submissionStoreContract(
       });
 
       test("a final nonce never moves again", async () => {
-        const lease = await store.becomeLeader(SENDER, 0n);
+        const lease = await steps.lead(0n);
         const mined = firstHash(await assigned(lease, "tx-a"));
         const items = [{ txId: txIdOf("tx-a"), outcome: "requeue", txHash: null }] as const;
         const final = {
@@ -604,7 +605,7 @@ export function submissionStoreContract(
       });
 
       test("what the contract already holds is settled without a nonce", async () => {
-        const lease = await store.becomeLeader(SENDER, 0n);
+        const lease = await steps.lead(0n);
         await enqueue("tx-a");
         expect(await store.markAlreadyRecorded(lease, txIdOf("tx-a"), 4n)).toBe("done");
         expect(await store.markAlreadyRecorded(lease, txIdOf("tx-a"), 5n)).toBe("done");
@@ -618,7 +619,7 @@ export function submissionStoreContract(
       });
 
       test("quarantine is a no-op when repeated, and too late after finality", async () => {
-        const lease = await store.becomeLeader(SENDER, 0n);
+        const lease = await steps.lead(0n);
         await enqueue("tx-a", "tx-b");
         expect(await store.quarantine(lease, txIdOf("tx-a"), "guard differs")).toBe("done");
         expect(await store.quarantine(lease, txIdOf("tx-a"), "again")).toBe("done");
@@ -632,7 +633,7 @@ export function submissionStoreContract(
 
     describe("confirmation and retention", () => {
       test("finalized submissions are unconfirmed, oldest first, until marked", async () => {
-        const lease = await store.becomeLeader(SENDER, 0n);
+        const lease = await steps.lead(0n);
         await enqueue("tx-a", "tx-b", "tx-c");
         for (const id of ["tx-c", "tx-a"]) await store.markAlreadyRecorded(lease, txIdOf(id), 4n);
         const waiting = await store.unconfirmed(10);
@@ -652,7 +653,7 @@ export function submissionStoreContract(
       });
 
       test("tombstone: an archived id can never be enqueued again", async () => {
-        const lease = await store.becomeLeader(SENDER, 0n);
+        const lease = await steps.lead(0n);
         await enqueue("tx-a");
         await store.markAlreadyRecorded(lease, txIdOf("tx-a"), 4n);
         await store.markConfirmed([txIdOf("tx-a")]);
@@ -676,6 +677,7 @@ export function submissionStoreContract(
     });
 
     reservationLaws(() => world);
+    historyLaws(() => world);
     recoveryLaws(() => world);
   });
 }
