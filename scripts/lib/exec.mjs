@@ -1,8 +1,7 @@
 import { spawn } from "node:child_process";
 import { constants } from "node:os";
-
-import { ROOT } from "./paths.mjs";
 import { SetupError } from "./log.mjs";
+import { ROOT } from "./paths.mjs";
 
 const TAIL_LINES = 40;
 

@@ -1,8 +1,9 @@
 import { delimiter, join } from "node:path";
 
 import { runAttached } from "./exec.mjs";
-import { elapsed, SetupError, say } from "./log.mjs";
-import { ETCD_CACHE_BIN, ROOT } from "./paths.mjs";
+import { elapsed, SetupError, say, step } from "./log.mjs";
+import { ETCD_CACHE_BIN, PROMETHEUS_CACHE_BIN, ROOT } from "./paths.mjs";
+import { fetchPrometheus, prometheusIsPresent } from "./prometheus.mjs";
 import { setup } from "./setup.mjs";
 import { runTests, summaryLine } from "./tests.mjs";
 
@@ -20,6 +21,8 @@ Commands:
   fuzz      send mutated frames through a node's front door and check what it does
   chaos:submitter
             kill, stop and deceive submitters everywhere and count what reaches the chain
+  check:observability
+            hold metrics, dashboards and alerts against a real cluster and a real Prometheus
   quorate   the command line: npm run quorate -- --help
 
 Needs Node 20 or newer. Messages of this script go to standard error.
@@ -35,6 +38,7 @@ const COMMANDS = {
   attacks: (args) => runSource("test/attacks/main.ts", args, {}),
   fuzz: (args) => runSource("test/fuzz/main.ts", args, { etcdOptional: true }),
   "chaos:submitter": (args) => runSource("test/chaos/main.ts", args, {}),
+  "check:observability": runObservabilityCheck,
   test: runTestCommand,
 };
 
@@ -72,10 +76,18 @@ async function runSource(file, args, { etcdOptional = false }) {
   });
 }
 
+async function runObservabilityCheck(args) {
+  if (!prometheusIsPresent()) await step("fetching Prometheus", fetchPrometheus);
+  return runSource("packages/observability/src/check.ts", args, {});
+}
+
 async function runTestCommand(args) {
   let node;
   try {
     node = await setup({ etcdOptional: false });
+    // Without it the tests of the alert rules are skipped, and say so.
+    if (!prometheusIsPresent())
+      await step("fetching Prometheus", fetchPrometheus).catch((error) => say(error.message));
   } catch (error) {
     // Whoever reads only the last line must not take silence for success.
     say(error instanceof SetupError ? error.message : error.stack);
@@ -86,6 +98,11 @@ async function runTestCommand(args) {
 }
 
 function childEnv() {
-  const path = [join(ROOT, "node_modules", ".bin"), ETCD_CACHE_BIN, process.env.PATH ?? ""];
+  const path = [
+    join(ROOT, "node_modules", ".bin"),
+    ETCD_CACHE_BIN,
+    PROMETHEUS_CACHE_BIN,
+    process.env.PATH ?? "",
+  ];
   return { ...process.env, PATH: path.join(delimiter) };
 }

@@ -6,6 +6,7 @@ export const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 /** Everything fetched or computed that can be had again. */
 export const CACHE = join(ROOT, ".cache");
 export const ETCD_CACHE_BIN = join(CACHE, "etcd", "usr", "bin");
+export const PROMETHEUS_CACHE_BIN = join(CACHE, "prometheus", "usr", "bin");
 
 /** The exact pnpm this project is locked with. */
 export function pinnedPnpm() {

@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { parse } from "yaml";
 import type { AlertRule } from "./alert-rules.ts";
 import { catalogue, processMetricNames, seriesNames } from "./catalogue.ts";
 import type { DashboardSpec } from "./panel.ts";
@@ -69,14 +70,32 @@ function lintAlerts(root: string, alerts: readonly AlertRule[]): readonly string
       if (!annotations[name]) faults.push(`alert ${alert} has no ${name}`);
     if (annotations.runbook_url !== `deploy/runbooks/${alert}.md`)
       faults.push(`alert ${alert} does not name its runbook`);
-    const tests = readFileSync(join(root, "deploy/prometheus/tests", file), "utf8");
-    for (const kind of ["fires", "stays quiet: "])
-      if (!tests.includes(`'${alert} ${kind}`))
-        faults.push(
-          `alert ${alert} has no test in which it ${kind === "fires" ? kind : "is quiet"}`,
-        );
+    const tests = testsOf(root, file);
+    if (!tests.fires.has(alert)) faults.push(`alert ${alert} has no test in which it fires`);
+    if (!tests.quiet.has(alert)) faults.push(`alert ${alert} has no test in which it is quiet`);
   }
   return faults;
+}
+
+interface TestFile {
+  readonly tests: readonly {
+    readonly promql_expr_test: readonly {
+      readonly expr: string;
+      readonly exp_samples: readonly unknown[];
+    }[];
+  }[];
+}
+
+/** The alerts that some test of the rules' file expects to fire, and those that some expects to be quiet. */
+function testsOf(root: string, file: string): Readonly<Record<"fires" | "quiet", Set<string>>> {
+  const text = readFileSync(join(root, "deploy/prometheus/tests", file), "utf8");
+  const { tests } = parse(text) as TestFile;
+  const found = { fires: new Set<string>(), quiet: new Set<string>() };
+  for (const { expr, exp_samples: samples } of tests.flatMap((t) => t.promql_expr_test)) {
+    const alert = /alertname="(\w+)"/.exec(expr)?.[1];
+    if (alert !== undefined) found[samples.length > 0 ? "fires" : "quiet"].add(alert);
+  }
+  return found;
 }
 
 function lintRunbooks(root: string, alerts: readonly AlertRule[]): readonly string[] {
