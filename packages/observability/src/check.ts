@@ -74,7 +74,7 @@ async function check(directory: string, signal: AbortSignal): Promise<LiveReport
 function render(report: LiveReport): string {
   const lines = [
     `${report.panelQueries} panel queries, ${report.emptyAllowed.length} of them empty where they may be`,
-    `${report.alertRules} alert rules, firing now: ${report.firing.join(", ") || "none"}`,
+    `${report.alertRules} alert rules, firing now: ${report.firing.join(", ") || "none"}; pending: ${report.pending.join(", ") || "none"}`,
     `${report.metrics} metrics in the catalogue`,
     ...report.tools.map(
       ({ command, ok }) => `${ok === null ? "not here" : ok ? "ok" : "FAIL"}  ${command}`,

@@ -4,7 +4,7 @@ import { readAlerts } from "./alert-rules.ts";
 import { catalogue, type MetricApp, processMetricNames, seriesNames } from "./catalogue.ts";
 import { DASHBOARDS } from "./dashboards/all.ts";
 import { FOREIGN_METRICS, lintObservability } from "./lint.ts";
-import type { PrometheusServer } from "./prometheus-server.ts";
+import type { PrometheusServer, RuleState } from "./prometheus-server.ts";
 import { runTools } from "./promtool.ts";
 import { ROOT } from "./root.ts";
 
@@ -17,6 +17,8 @@ export interface LiveReport {
   readonly emptyAllowed: readonly string[];
   readonly alertRules: number;
   readonly firing: readonly string[];
+  /** Their condition holds, not for long enough yet: on a loaded machine there may be some. */
+  readonly pending: readonly string[];
   readonly metrics: number;
   readonly tools: readonly { readonly command: string; readonly ok: boolean | null }[];
 }
@@ -83,10 +85,15 @@ export async function checkLive(
     panelQueries,
     emptyAllowed,
     alertRules: rules.length,
-    firing: [...new Set(rules.filter(({ firing }) => firing).map(({ name }) => name))],
+    firing: namesOf(rules, "firing"),
+    pending: namesOf(rules, "pending"),
     metrics: catalogue().length,
     tools: tools.map(({ command, ok }) => ({ command, ok })),
   };
+}
+
+function namesOf(rules: readonly RuleState[], state: string): readonly string[] {
+  return [...new Set(rules.filter((rule) => rule.state === state).map(({ name }) => name))];
 }
 
 /** What an app serves is what the catalogue says of it, and nothing else. */

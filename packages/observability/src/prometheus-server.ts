@@ -16,7 +16,8 @@ export interface RuleState {
   readonly name: string;
   readonly health: string;
   readonly lastError: string;
-  readonly firing: boolean;
+  /** "pending" while its condition holds and has not for long enough. */
+  readonly state: string;
 }
 
 /** A Prometheus that scrapes what it was told, with the alert rules of this checkout. */
@@ -115,11 +116,11 @@ export async function startPrometheus({
         }[];
       }>(`${url}/api/v1/rules`, options);
       return groups.flatMap(({ rules }) =>
-        rules.map(({ name, health, lastError = "", state }) => ({
+        rules.map(({ name, health, lastError = "", state = "unknown" }) => ({
           name,
           health,
           lastError,
-          firing: state === "firing",
+          state,
         })),
       );
     },
