@@ -78,12 +78,19 @@ export function historyLaws(current: () => SubmissionStoreWorld): void {
       await store.markHistoryChecked(neighbour);
       await store.markHistoryChecked(elsewhere);
       expect(await steps.assign(lease, await steps.enqueue("tx-a"))).toEqual({ kind: "frozen" });
+      await store.markHistoryChecked(lease);
       await store.freeze(NEIGHBOUR, RESTORED);
       await store.importRecords(neighbour, [eventOf("tx-new")], 9n);
-      expect(await store.senderState({ ...SENDER, chainId: 1 })).toMatchObject({
-        historyChecked: true,
-        historyDiffers: false,
-      });
+      for (const each of [SENDER, { ...SENDER, chainId: 1 }]) {
+        expect(await store.senderState(each)).toMatchObject({
+          historyChecked: true,
+          historyDiffers: false,
+        });
+      }
+      // Nor does a thaw accept for another.
+      await store.freeze(SENDER, "why");
+      await store.thaw(SENDER, "ada");
+      expect(await store.senderState(NEIGHBOUR)).toMatchObject({ historyDiffers: true });
     });
 
     test.each([RESTORED, `${HISTORY_REASON}5 events`])(
