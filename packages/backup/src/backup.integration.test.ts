@@ -210,7 +210,7 @@ test("a restore holds every row as it was, and every sender frozen", async () =>
   const restored = createPool({ url: postgres.url, schema: into, logger });
   try {
     const frozen = await createSubmissionStore(restored).senderState(sender);
-    expect(frozen).toMatchObject({ nextNonce: 6n, leaderEpoch: 1n, frozen: { reason } });
+    expect(frozen).toMatchObject({ nextNonce: 6n, leaderEpoch: 1_000_001n, frozen: { reason } });
     expect(frozen).toMatchObject({ historyChecked: false, historyDiffers: false });
     const before = await contentOf(pool);
     const after = await contentOf(restored);
@@ -250,8 +250,11 @@ test("what a person froze is not thawed by a restore", async () => {
   const old = createPool({ url: postgres.url, schema: into, logger });
   const submissions = createSubmissionStore(old);
   const other = { ...sender, chainId: 1 };
+  const leases = [];
   for (const each of [sender, other]) {
-    await submissions.markHistoryChecked(await submissions.becomeLeader(each, 0n));
+    const lease = await submissions.becomeLeader(each, 0n);
+    await submissions.markHistoryChecked(lease);
+    leases.push(lease);
   }
   await old.query("UPDATE sender SET history_differs = true");
   await submissions.freeze(sender, "ada looks into it");
@@ -268,7 +271,15 @@ test("what a person froze is not thawed by a restore", async () => {
   expect(byRestore?.frozen?.reason).toContain("the backup of 2");
   // Either way the chain may know more than the backup: no nonce before it was asked.
   for (const state of [byHand, byRestore])
-    expect(state).toMatchObject({ historyChecked: false, historyDiffers: false });
+    expect(state).toMatchObject({ historyChecked: false, historyDiffers: true });
+  // Whoever led before the backup, or after it in the life that it does not know, leads no more, also when others come.
+  for (const lease of leases) {
+    expect(await submissions.isLeader(lease)).toBe(false);
+    await submissions.becomeLeader(lease, 0n);
+    expect(await submissions.isLeader({ ...lease, leaderEpoch: lease.leaderEpoch + 1_000n })).toBe(
+      false,
+    );
+  }
   await old.end();
 });
 
@@ -291,7 +302,7 @@ test("a backup of an older schema is restored and brought up to date", async () 
   const restored = createPool({ url: postgres.url, schema: into, logger });
   const state = await createSubmissionStore(restored).senderState({ ...sender, chainId: 1 });
   await restored.end();
-  expect(state).toMatchObject({ leaderEpoch: 3n, nextNonce: 9n, historyChecked: false });
+  expect(state).toMatchObject({ leaderEpoch: 1_000_003n, nextNonce: 9n, historyChecked: false });
   expect(state?.frozen?.reason).toContain("restored from the backup of");
 });
 

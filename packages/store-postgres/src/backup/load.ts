@@ -173,6 +173,9 @@ async function loadAll(connection: Connection, parameters: LoadParameters): Prom
   return rows;
 }
 
+/** One leader a second for ten days. */
+const EPOCHS_SKIPPED = 1_000_000;
+
 /** The backup's tables in the order of the database's, when they are the same with the same columns. */
 function matched(
   shapes: readonly TableShape[],
@@ -244,6 +247,7 @@ async function mark(connection: Connection, parameters: LoadParameters): Promise
   const { reason } = parameters;
   // Again, for a migration calls checked what a person froze.
   await unsettle(connection);
+  await fenceFormerLeaders(connection);
   await freeze(connection, parameters);
   await connection.query("marking the position", "UPDATE projector_position SET lineage_id = $1", [
     reason,
@@ -261,7 +265,20 @@ async function mark(connection: Connection, parameters: LoadParameters): Promise
 async function unsettle(queries: Queries): Promise<void> {
   await queries.query(
     "asking for a check of the history",
-    "UPDATE sender SET history_checked = false, history_differs = false",
+    // That it differed already when the backup was made stays: it is a person's to accept.
+    "UPDATE sender SET history_checked = false",
+  );
+}
+
+/**
+ * A leader of the life that the backup does not know may still be running, with an epoch that this database would give
+ * out again. Beyond it by more than there were leaders, its every write is refused.
+ */
+async function fenceFormerLeaders(queries: Queries): Promise<void> {
+  await queries.query(
+    "fencing leaders of the former life",
+    "UPDATE sender SET epoch = epoch + $1",
+    [EPOCHS_SKIPPED],
   );
 }
 
