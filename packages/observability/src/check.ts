@@ -7,20 +7,24 @@ import { parseClusterId, unwrap } from "@quorate/core";
 import { stopAll } from "@quorate/devkit";
 import { startCluster, startLocalServers } from "@quorate/localcluster";
 import { createNodeClient } from "@quorate/localcluster/client";
-import { castLoad, checkLive, type LiveReport } from "./live-check.ts";
+import { awaitActive, castLoad, checkLive, type LiveReport } from "./live-check.ts";
 import { startPrometheus } from "./prometheus-server.ts";
 
 const HELP = `Usage: npm run check:observability -- [--json]
 
 Starts a cluster of four trustees on this machine, a real Prometheus that scrapes it, and votes for half a
 minute. Then it asks Prometheus for every panel and every alert, holds what is served against the catalogue
-of metrics, and runs the tests of the alerts. Exit code 0: all is well. 1: something is wrong. Takes about
+of metrics, runs the tests of the alerts, and stops a node and the submitter to see who notices. Exit code 0: all is well. 1: something is wrong. Takes about
 a minute.
 `;
 const TRUSTEES = 4;
 const LOAD = { forMs: 30_000, everyMs: 500 };
 // Longer than the submitter and the collector wait between two looks.
 const SETTLE_MS = 6_000;
+/** What a person must be told when one of four nodes and the only submitter are gone. */
+const RING_WHEN_STOPPED = ["NodeDown", "QuorumAtRisk", "SubmitterDown", "SubmitterWithoutLeader"];
+// A node's presence ends with its lease.
+const RINGING = { timeoutMs: 60_000, everyMs: 1_000 };
 const INTERRUPTED = 130;
 
 const say = (text: string): void => void process.stderr.write(`${text}\n`);
@@ -63,12 +67,20 @@ async function check(directory: string, signal: AbortSignal): Promise<LiveReport
   );
   await pause(SETTLE_MS);
   const report = await checkLive(prometheus, cluster);
+  say("now a node and the only submitter are stopped, and that must ring, too");
+  await cluster.nodes.at(-1)?.stop({ signal });
+  await cluster.submitter.stop({ signal });
+  const silent = await awaitActive(prometheus, RING_WHEN_STOPPED, RINGING, pause);
   await prometheus.stop();
   await cluster.stop();
   await servers.stop();
-  if (report.firing.includes("TransactionAborted")) return report;
-  const fault = "a transaction was aborted and TransactionAborted does not fire";
-  return { ...report, ok: false, faults: [...report.faults, fault] };
+  const faults = [
+    ...report.faults,
+    ...silent.map((name) => `a node and the submitter were stopped and ${name} did not notice`),
+  ];
+  if (!report.firing.includes("TransactionAborted"))
+    faults.push("a transaction was aborted and TransactionAborted did not fire");
+  return { ...report, ok: faults.length === 0, faults };
 }
 
 function render(report: LiveReport): string {

@@ -96,6 +96,25 @@ function namesOf(rules: readonly RuleState[], state: string): readonly string[] 
   return [...new Set(rules.filter((rule) => rule.state === state).map(({ name }) => name))];
 }
 
+/**
+ * Waits until the alerts' conditions hold, whether or not for long enough to ring.
+ * @returns those that never did
+ */
+export async function awaitActive(
+  prometheus: PrometheusServer,
+  names: readonly string[],
+  { timeoutMs, everyMs }: { readonly timeoutMs: number; readonly everyMs: number },
+  pause: (ms: number) => Promise<void>,
+): Promise<readonly string[]> {
+  for (let waitedMs = 0; ; waitedMs += everyMs) {
+    const rules = await prometheus.rules();
+    const active = new Set([...namesOf(rules, "pending"), ...namesOf(rules, "firing")]);
+    const missing = names.filter((name) => !active.has(name));
+    if (missing.length === 0 || waitedMs >= timeoutMs) return missing;
+    await pause(everyMs);
+  }
+}
+
 /** What an app serves is what the catalogue says of it, and nothing else. */
 async function checkNames(app: MetricApp, url: string): Promise<readonly string[]> {
   const text = await (await fetch(`${url}/metrics`)).text();
