@@ -21,6 +21,8 @@ Commands:
   fuzz      send mutated frames through a node's front door and check what it does
   chaos:submitter
             kill, stop and deceive submitters everywhere and count what reaches the chain
+  test:browser
+            look at the web page of a real cluster with this system's Chromium
   check:observability
             hold metrics, dashboards and alerts against a real cluster and a real Prometheus
   quorate   the command line: npm run quorate -- --help
@@ -38,6 +40,7 @@ const COMMANDS = {
   attacks: (args) => runSource("test/attacks/main.ts", args, {}),
   fuzz: (args) => runSource("test/fuzz/main.ts", args, { etcdOptional: true }),
   "chaos:submitter": (args) => runSource("test/chaos/main.ts", args, {}),
+  "test:browser": (args) => runSource("test/browser/main.ts", args, {}),
   "check:observability": runObservabilityCheck,
   test: runTestCommand,
 };

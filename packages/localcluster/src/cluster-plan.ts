@@ -210,6 +210,7 @@ function nodeFile(
   index: number,
 ): object {
   const addresses = plan.nodes[index];
+  const { submitterApi } = plan;
   return {
     clusterId: request.clusterId,
     nodeId: nodeIds[index],
@@ -221,6 +222,10 @@ function nodeFile(
       bootstrap,
     },
     api: addresses?.api,
+    // Elsewhere than on this machine it would refuse a node that has no token of it.
+    ...(submitterApi.host === "127.0.0.1"
+      ? { submitter: { url: `http://${submitterApi.host}:${submitterApi.port}` } }
+      : {}),
     protocol: request.protocol,
     log: { level: request.logLevel },
   };

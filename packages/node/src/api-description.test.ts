@@ -3,6 +3,7 @@ import { memoryLogger } from "@quorate/testkit";
 import { expect, it } from "vitest";
 import { nodeApi } from "./api-description.ts";
 import { addRoutes, type RouteContext } from "./routes.ts";
+import { addSubmitterRoutes, type SubmitterLinkContext } from "./submitter-routes.ts";
 
 it("docs/openapi.json says what the node serves, each route in words, and nothing that it does not serve", async () => {
   const description = nodeApi("1");
@@ -17,7 +18,10 @@ it("docs/openapi.json says what the node serves, each route in words, and nothin
     description,
   });
   // Nothing is asked of it: only which routes there are is looked at.
-  server.addRoutes((app) => addRoutes(app, {} as RouteContext));
+  server.addRoutes((app) => {
+    addRoutes(app, {} as RouteContext);
+    addSubmitterRoutes(app, {} as SubmitterLinkContext);
+  });
   const document = (await server.app.inject("/v1/openapi.json")).json<{
     paths: Record<string, Record<string, { summary?: string }>>;
   }>();

@@ -203,6 +203,28 @@ const NODE_ROUTES: Readonly<Record<string, RouteDescription>> = {
       default: REFUSAL,
     },
   },
+  "GET /v1/submitter": {
+    summary: "What the configured submitter answers, for the web page",
+    tags: ["Operations"],
+    response: {
+      200: shape({
+        configured: flag,
+        problem: orNull(text("Why `status` is null.")),
+        explorerUrl: orNull(text()),
+        status: orNull({ type: "object", description: "Its `GET /v1/status`." }),
+        sender: orNull({ type: "object", description: "Its `GET /v1/sender`." }),
+        reputations: list({ type: "object" }),
+        submissions: list({ type: "object" }),
+      }),
+      default: REFUSAL,
+    },
+  },
+  "GET /v1/submitter/submissions/:txId": {
+    summary: "What the configured submitter answers on one submission",
+    tags: ["Operations"],
+    params: shape({ txId }),
+    response: { 200: { type: "object" }, default: REFUSAL },
+  },
   "GET /v1/bans": {
     summary: "Who is banned, and by what evidence",
     tags: ["Violations"],

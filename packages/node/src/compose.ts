@@ -1,5 +1,6 @@
 import { LIMITS } from "@quorate/core";
 import { createEd25519, createVoteSigner } from "@quorate/crypto-sodium";
+import { dashboardAssets } from "@quorate/dashboard";
 import { TrusteeNode } from "@quorate/engine";
 import { createGossip } from "@quorate/network-libp2p";
 import type { AbortOptions, Lifecycle } from "@quorate/ports";
@@ -7,6 +8,7 @@ import { faultPointFrom, type NodeSettings, pathBeside } from "@quorate/settings
 import { createEtcdTallyStore } from "@quorate/store-etcd";
 import {
   addEventRoute,
+  addStaticPage,
   createEventFeed,
   createLogger,
   createMetrics,
@@ -21,8 +23,9 @@ import { createAccusationJournal } from "./accusation-journal.ts";
 import { nodeApi } from "./api-description.ts";
 import { emptyAcceptQueue } from "./empty-accept-queue.ts";
 import { feedEvents, helloOf } from "./events.ts";
-import { readSeed } from "./read-seed.ts";
+import { readSecret, readSeed } from "./read-seed.ts";
 import { addRoutes } from "./routes.ts";
+import { addSubmitterRoutes, type SubmitterLink } from "./submitter-routes.ts";
 import { createVoteJournal } from "./vote-journal.ts";
 
 export interface NodeApp extends Lifecycle {
@@ -106,7 +109,12 @@ export function composeNode(settings: NodeSettings, file: string | null, version
   const endFeed = feedEvents(routes, feed);
   server.addRoutes((app) => {
     addRoutes(app, routes);
+    addSubmitterRoutes(app, {
+      submitter: linkOf(settings, file),
+      nowMs: () => clock.monotonicMs(),
+    });
     addEventRoute(app, feed);
+    addStaticPage(app, dashboardAssets());
   });
   return {
     logger,
@@ -127,5 +135,15 @@ export function composeNode(settings: NodeSettings, file: string | null, version
       await tracing.shutdown();
     },
     flush: () => logger.flush(),
+  };
+}
+
+function linkOf({ submitter }: NodeSettings, file: string | null): SubmitterLink {
+  const { url, tokenFile, explorerUrl } = submitter;
+  const bare = (text: string | undefined): string | null => text?.replace(/\/+$/, "") ?? null;
+  return {
+    url: bare(url),
+    token: tokenFile === undefined ? null : readSecret(pathBeside(file, tokenFile), "token file"),
+    explorerUrl: bare(explorerUrl),
   };
 }

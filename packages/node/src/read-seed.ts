@@ -12,6 +12,19 @@ export class KeyFileError extends Error {
  * @throws KeyFileError naming the file and what to do
  */
 export function readSeed(path: string): Uint8Array {
+  const text = readSecret(path, "key file");
+  if (!/^[0-9a-fA-F]{64}$/.test(text))
+    throw new KeyFileError(
+      `key file ${path} must hold 64 hexadecimal digits (its content is not shown)`,
+    );
+  return hexToBytes(text);
+}
+
+/**
+ * Reads a secret from a file that only its owner may read.
+ * @throws KeyFileError naming the file and what to do
+ */
+export function readSecret(path: string, what: string): string {
   let file: number;
   try {
     file = openSync(path, "r");
@@ -19,19 +32,14 @@ export function readSeed(path: string): Uint8Array {
     const why = error instanceof Error && "code" in error ? String(error.code) : "unknown";
     throw new KeyFileError(
       why === "ENOENT"
-        ? `key file ${path} does not exist`
-        : `key file ${path} can't be read (${why})`,
+        ? `${what} ${path} does not exist`
+        : `${what} ${path} can't be read (${why})`,
     );
   }
   try {
     if ((fstatSync(file).mode & 0o077) !== 0)
-      throw new KeyFileError(`key file ${path} can be read by others: run chmod 600 ${path}`);
-    const text = readFileSync(file, "utf8").trim();
-    if (!/^[0-9a-fA-F]{64}$/.test(text))
-      throw new KeyFileError(
-        `key file ${path} must hold 64 hexadecimal digits (its content is not shown)`,
-      );
-    return hexToBytes(text);
+      throw new KeyFileError(`${what} ${path} can be read by others: run chmod 600 ${path}`);
+    return readFileSync(file, "utf8").trim();
   } finally {
     closeSync(file);
   }

@@ -146,6 +146,16 @@ export const nodeSchema = z.strictObject({
         .default(LIMITS.votesPerFrameMax),
     })
     .prefault({}),
+  /** Whom the web page's questions on the chain are passed on to. Without it the page tells nothing of the chain. */
+  submitter: z
+    .strictObject({
+      url: url(["http:", "https:"]).optional(),
+      /** File with a token that may read there; beside the configuration file unless absolute. */
+      tokenFile: z.string().min(1).optional(),
+      /** Where people look transactions up, before `/tx/{hash}`. */
+      explorerUrl: url(["http:", "https:"]).optional(),
+    })
+    .prefault({}),
   presenceTtlSeconds: z.number().int().min(2).max(3_600).default(10),
   log: logSchema.prefault({}),
   tracing: tracingSchema.prefault({}),

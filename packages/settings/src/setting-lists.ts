@@ -77,6 +77,9 @@ export const NODE_SETTINGS: readonly Setting[] = [
     kind: "number",
     help: "votes under one signature; 1 turns batching off",
   },
+  { path: "submitter.url", kind: "text", help: "the submitter's HTTP API, for the web page" },
+  { path: "submitter.tokenFile", kind: "text", help: "file with a token that may read there" },
+  { path: "submitter.explorerUrl", kind: "text", help: "where people look transactions up" },
   { path: "presenceTtlSeconds", kind: "number", help: "life of the presence lease, in seconds" },
 ];
 

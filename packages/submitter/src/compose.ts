@@ -3,6 +3,7 @@ import { hostname } from "node:os";
 import { createEvmChain } from "@quorate/chain-evm";
 import { LIMITS } from "@quorate/core";
 import { createEd25519 } from "@quorate/crypto-sodium";
+import { dashboardAssets } from "@quorate/dashboard";
 import {
   GarbageCollector,
   SubmitterGauges,
@@ -23,6 +24,7 @@ import {
   schemaOf,
 } from "@quorate/store-postgres";
 import {
+  addStaticPage,
   createLogger,
   createMetrics,
   createOpsServer,
@@ -181,7 +183,10 @@ export async function composeSubmitter(
     history: audit,
     clock,
   };
-  server.addRoutes((app) => addSubmitterRoutes(app, routes));
+  server.addRoutes((app) => {
+    addSubmitterRoutes(app, routes);
+    addStaticPage(app, dashboardAssets());
+  });
   return {
     logger,
     fatal: fatal.promise,

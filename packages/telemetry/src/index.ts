@@ -42,6 +42,7 @@ export {
   type ReadyReport,
   readyWhenAllPass,
 } from "./ops-server.ts";
+export { addStaticPage, type StaticFile } from "./static-page.ts";
 export { systemClock } from "./system-clock.ts";
 export { systemRandom } from "./system-random.ts";
 export { createTracing, type Tracing, type TracingOptions } from "./tracing.ts";
