@@ -81,10 +81,10 @@ describe("a scan for events", () => {
       if (from < 10 && to > from) throw new RpcFailure("error", "range too wide");
       return honest;
     });
-    expect(await scan(call, 1_000n, 64)).toEqual(upTo(1_000));
+    expect(await scan(call, 1_000n, 100)).toEqual(upTo(1_000));
     const widths = asked.map(({ from, to }) => to - from + 1);
-    expect(widths.slice(-3, -1)).toEqual([64, 64]);
-    expect(Math.max(...widths)).toBe(64);
+    expect(widths.slice(-3, -1)).toEqual([100, 100]);
+    expect(Math.max(...widths)).toBe(100);
     expect(asked.length).toBeLessThan(70);
   });
 
