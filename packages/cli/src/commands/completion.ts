@@ -1,4 +1,3 @@
-import { NODE_SETTINGS, SUBMITTER_SETTINGS } from "@quorate/settings";
 import { Argument, type Command } from "commander";
 import { completionScript, SHELLS, type Shell } from "../completion/scripts.ts";
 import { type AppFlag, commandWords } from "../completion/tree.ts";
@@ -27,6 +26,8 @@ Examples:
     )
     .action(
       done(async (shell: Shell) => {
+        // Only here: no other command needs them.
+        const { NODE_SETTINGS, SUBMITTER_SETTINGS } = await import("@quorate/settings");
         const words = commandWords(program, {
           "/node": [...APP_FLAGS, ...NODE_SETTINGS],
           "/submitter": [...APP_FLAGS, ...SUBMITTER_SETTINGS],

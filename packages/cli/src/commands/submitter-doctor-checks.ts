@@ -191,7 +191,8 @@ export function checkSender(facts: {
   readonly gaps: readonly bigint[];
 }): readonly DoctorCheck[] {
   const { state, reports, gaps } = facts;
-  if (!state.ok) return [notChecked("nonces", state.problem), notChecked("frozen", state.problem)];
+  if (!state.ok)
+    return ["nonces", "history", "frozen"].map((name) => notChecked(name, state.problem));
   const latest = highestOf(reports.map(({ countLatest }) => countLatest));
   const pending = highestOf(reports.flatMap((r) => [r.countPending, r.countLatest]));
   if (state.value === null)
@@ -206,6 +207,7 @@ export function checkSender(facts: {
   const { nextNonce, frozen, importedThroughBlock } = state.value;
   return [
     checkNonces({ nextNonce, latest, pending, gaps, importedThroughBlock }),
+    checkHistory(state.value),
     frozen === null
       ? check("frozen", "ok", "no")
       : check(
@@ -215,6 +217,25 @@ export function checkSender(facts: {
           "look into the reason, then: quorate submissions unfreeze --reason TEXT (it shows what differs first)",
         ),
   ];
+}
+
+/** What the database remembers of this account against what the chain holds. */
+function checkHistory({ historyChecked, historyDiffers }: SenderState): DoctorCheck {
+  if (historyDiffers)
+    return check(
+      "history",
+      "fail",
+      "it differed from what the contract holds, and nobody has accepted that yet",
+      "look at the submitter's log and at quorate submissions list, then: quorate submissions unfreeze --reason TEXT",
+    );
+  return historyChecked
+    ? check("history", "ok", "held against the chain")
+    : check(
+        "history",
+        "warn",
+        "not yet held against the chain; until then no nonce is taken",
+        "a leading submitter does so by itself, once the blocks it needs are final",
+      );
 }
 
 function checkNonces(facts: {

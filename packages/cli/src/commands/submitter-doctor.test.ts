@@ -100,7 +100,10 @@ async function lead(): Promise<SenderLease> {
     )
     .catch(() => {});
   await leads.promise;
-  return await store.becomeLeader({ chainId: chain.chainId, address: ADDRESS }, 0n);
+  const lease = await store.becomeLeader({ chainId: chain.chainId, address: ADDRESS }, 0n);
+  // A nonce is taken only after that.
+  await store.markHistoryChecked(lease);
+  return lease;
 }
 
 async function enqueue(name: string): Promise<void> {
@@ -141,6 +144,7 @@ describe("submitter doctor", () => {
       "contract",
       "balance",
       "nonces",
+      "history",
       "frozen",
       "queue",
       "quarantine",
@@ -268,6 +272,16 @@ describe("submitter doctor", () => {
       level: "warn",
       detail: expect.stringContaining("in no pool"),
     });
+  });
+
+  it("warns of a history that no leader has held against the chain yet", async () => {
+    await store.becomeLeader({ chainId: chain.chainId, address: ADDRESS }, 0n);
+    expect(await levelOf("history")).toMatchObject({
+      level: "warn",
+      detail: expect.stringContaining("no nonce is taken"),
+    });
+    await lead();
+    expect(await levelOf("history")).toMatchObject({ level: "ok" });
   });
 
   it("fails for a frozen sender, and tells why and how it resumes", async () => {

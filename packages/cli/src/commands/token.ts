@@ -5,7 +5,7 @@ import {
   isApiRole,
   isTokenName,
   parseTokenList,
-} from "@quorate/telemetry";
+} from "@quorate/telemetry/api-tokens";
 import { type Command, InvalidArgumentError } from "commander";
 import type { CommandContext } from "../context.ts";
 import { CliError, EXIT } from "../failure.ts";

@@ -49,10 +49,20 @@ export async function probe<T>(
     // Not every part hears the signal in time, and a doctor must not wait for ever.
     return { ok: true, value: await Promise.race([ask(signal), late.promise]) };
   } catch (error) {
-    const isLate = error instanceof Error && error.name === "TimeoutError";
-    const text = error instanceof Error ? error.message : String(error);
-    return { ok: false, problem: isLate ? "it does not answer in time" : text };
+    return { ok: false, problem: problemOf(error) };
   }
+}
+
+function problemOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  if (error.name === "TimeoutError") return "it does not answer in time";
+  // fetch says only that it failed; why is in its cause.
+  const { cause } = error;
+  const code = cause instanceof Error && "code" in cause ? cause.code : null;
+  if (error.name !== "TypeError" || !(cause instanceof Error)) return error.message;
+  if (code === "ECONNREFUSED") return "the connection is refused";
+  if (code === "ENOTFOUND" || code === "EAI_AGAIN") return "its host name is unknown";
+  return typeof code === "string" ? code : cause.message;
 }
 
 export function mapped<T, U>(from: Probe<T>, to: (value: T) => U): Probe<U> {

@@ -61,9 +61,9 @@ export async function checkJournal(name: string, path: string): Promise<DoctorCh
     () => null,
     (error: unknown) => codeOf(error),
   );
-  return closed === null
-    ? check(name, "ok", `${path} will be made`)
-    : check(name, "fail", `${folder} can't be written (${closed})`, advice);
+  if (closed === null) return check(name, "ok", `${path} will be made`);
+  const why = closed === "ENOENT" ? "does not exist" : `can't be written (${closed})`;
+  return check(name, "fail", `${folder} ${why}`, advice);
 }
 
 function codeOf(error: unknown): string {

@@ -1,5 +1,12 @@
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { probe } from "./check.ts";
 import { checkClock } from "./clock.ts";
+import { checkJournal } from "./key-file.ts";
 import { apiFrom } from "./node-look.ts";
 import { checkPeers } from "./peers.ts";
 
@@ -54,5 +61,32 @@ describe("the peers check", () => {
     expect(level([true], [false])).toBe("warn");
     expect(level([], [false])).toBe("warn");
     expect(level([], [])).toBe("warn");
+  });
+});
+
+describe("files of a node", () => {
+  it("says of a journal whether it can be kept, and where its directory is missing", async () => {
+    const scratch = mkdtempSync(join(tmpdir(), "quorate-files-"));
+    const journal = (path: string) => checkJournal("vote journal", join(scratch, path));
+    expect((await journal("votes.journal")).detail).toContain("will be made");
+    expect(await journal("away/votes.journal")).toMatchObject({
+      level: "fail",
+      detail: expect.stringContaining("away does not exist"),
+    });
+    rmSync(scratch, { recursive: true });
+  });
+
+  it("says why an address could not be asked, in words", async () => {
+    // A port of this machine that was free a moment ago.
+    const server = createServer().listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const address = server.address();
+    const port = typeof address === "object" ? address?.port : 0;
+    server.close();
+    await once(server, "close");
+    expect(await probe((signal) => fetch(`http://127.0.0.1:${port}`, { signal }))).toEqual({
+      ok: false,
+      problem: "the connection is refused",
+    });
   });
 });
