@@ -1,9 +1,9 @@
 // Drives the system's Chromium over the operator's page of a real cluster. Each step throws when what a person should
 // see is not there in time. Pictures go to test/browser/artifacts.
 import { strict as assert } from "node:assert";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseClusterId, parseNodeId, parseTxId, parseValue, unwrap } from "@quorate/core";
 import {
@@ -14,6 +14,7 @@ import {
   startMisbehavingPeer,
 } from "@quorate/localcluster";
 import { createNodeClient } from "@quorate/localcluster/client";
+import { createApiToken } from "@quorate/telemetry";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { findChromium } from "./find-chromium.ts";
 
@@ -163,6 +164,34 @@ const STEPS: readonly (readonly [string, (stage: Stage) => Promise<void>])[] = [
       await Promise.all(servers.etcd.members.map((member) => member.restart()));
       await banner.waitFor({ state: "detached" });
       await page.locator("[data-tx=tx-waiting]").waitFor();
+    },
+  ],
+  [
+    "with a token file it asks for a token, for the feed too",
+    async (stage) => {
+      const { page, cluster } = stage;
+      const [node] = cluster.nodes;
+      assert(node !== undefined, "there is a node");
+      const { token, entry } = createApiToken("browser", "read");
+      const file = join(dirname(node.configFile), "tokens.json");
+      await writeFile(file, JSON.stringify([entry]), { mode: 0o600 });
+      const settings: { api: object } = JSON.parse(await readFile(node.configFile, "utf8"));
+      const api = { ...settings.api, tokensFile: "tokens.json" };
+      await writeFile(node.configFile, JSON.stringify({ ...settings, api }));
+      await node.stop();
+      await page.locator(".banner").getByText("does not answer").waitFor();
+      await node.start();
+      await page.goto(node.url);
+      await page.getByLabel("Token").fill("qrt_wrong");
+      await page.keyboard.press("Enter");
+      await page.getByText("not known here").waitFor();
+      await picture(page, "8-token");
+      await page.getByLabel("Token").fill(token);
+      await page.keyboard.press("Enter");
+      await page.locator("[data-trustee]").nth(4).waitFor();
+      await page.locator("header.top").getByText("live", { exact: true }).waitFor();
+      await createNodeClient(urlOf(stage, 1)).vote("tx-guarded", "9");
+      await page.locator("[data-tx=tx-guarded]").waitFor();
     },
   ],
   [

@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { chmodSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Logger } from "@quorate/ports";
@@ -223,6 +224,31 @@ describe("the event feed", () => {
     await server.stop();
     const [event] = await closed;
     expect(event).toMatchObject({ code: 1001 });
+  });
+
+  it("cuts off a listener whose connection stands still before more than its buffer waits for it", async () => {
+    const server = serve(null);
+    const feed = createEventFeed({ hello: () => ({ hello: true }), logger });
+    server.addRoutes((app) => addEventRoute(app, feed));
+    await server.start();
+    const port = server.address()?.port ?? 0;
+    const socket = connect(port, "127.0.0.1");
+    socket.write(
+      `GET /v1/events HTTP/1.1\r\nhost: 127.0.0.1:${port}\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: ${Buffer.alloc(16).toString("base64")}\r\n\r\n`,
+    );
+    const [first] = await once(socket, "data");
+    expect(String(first)).toContain("101 Switching Protocols");
+    // From here on nothing is read: what is sent fills the kernel's buffers first, and then our own.
+    socket.pause();
+    expect(feed.listening).toBe(true);
+    const message = { text: "x".repeat(200_000) };
+    for (let i = 0; i < 2_000 && feed.listening; i++) {
+      feed.publish(message);
+      await new Promise((done) => setImmediate(done));
+    }
+    expect(feed.listening).toBe(false);
+    feed.close();
+    socket.destroy();
   });
 
   it("cuts off who does not take in what it is sent, and nobody else", () => {
