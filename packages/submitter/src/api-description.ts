@@ -86,6 +86,7 @@ const sender = shape({
   nextNonce: orNull(decimal),
   importedThroughBlock: orNull(decimal),
   frozen: orNull(shape({ reason: text(), since: time })),
+  history: orNull(shape({ checked: flag, differs: flag })),
   liveNonces: list(decimal),
   gaps: list(decimal),
   counts,

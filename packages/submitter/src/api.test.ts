@@ -87,6 +87,7 @@ const sender = () => ({ chainId: chain.chainId, address: ADDRESS });
 
 async function lead(): Promise<void> {
   lease = await store.becomeLeader(sender(), 0n);
+  await store.markHistoryChecked(lease);
 }
 
 async function enqueue(...names: readonly string[]): Promise<void> {

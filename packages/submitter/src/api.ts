@@ -261,6 +261,9 @@ async function senderJson(context: SubmitterApiContext): Promise<object> {
     nextNonce: state?.nextNonce.toString() ?? null,
     importedThroughBlock: state?.importedThroughBlock?.toString() ?? null,
     frozen: frozen === null ? null : { reason: frozen.reason, since: isoTime(frozen.sinceMs) },
+    // Whether the database was held against the chain since it last had reason to be; until then nothing is signed.
+    history:
+      state === null ? null : { checked: state.historyChecked, differs: state.historyDiffers },
     liveNonces: live.map(({ nonce }) => nonce.toString()),
     gaps: gaps.map(String),
     counts,

@@ -133,24 +133,16 @@ export async function unfreezeAction(
   return sender.frozen === null ? EXIT.ok : EXIT.failed;
 }
 
-function factsOf({
-  nextNonce,
-  importedThroughBlock,
-  gaps,
-  counts,
-  chain,
-  frozen,
-}: SenderView): SenderFacts {
+function factsOf({ nextNonce, history, gaps, counts, chain }: SenderView): SenderFacts {
   const number = (text: string | null): bigint | null => (text === null ? null : BigInt(text));
   return {
     nextNonce: number(nextNonce),
     latestNonce: number(chain.latestNonce),
     pendingNonce: number(chain.pendingNonce),
-    importedThroughBlock: number(importedThroughBlock),
+    history,
     finalizedBlock: number(chain.finalizedBlock),
     gaps: gaps.map(BigInt),
     quarantined: counts.QUARANTINED,
-    frozenReason: frozen?.reason ?? null,
   };
 }
 

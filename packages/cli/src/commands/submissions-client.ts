@@ -76,6 +76,8 @@ export interface SenderView {
   readonly nextNonce: string | null;
   readonly importedThroughBlock: string | null;
   readonly frozen: { readonly reason: string; readonly since: string } | null;
+  /** Whether the database was held against the chain since it last had reason to be, and whether something differed. */
+  readonly history: { readonly checked: boolean; readonly differs: boolean } | null;
   readonly liveNonces: readonly string[];
   readonly gaps: readonly string[];
   readonly counts: Readonly<Record<SubmissionState, number>>;

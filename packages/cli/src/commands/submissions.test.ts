@@ -73,6 +73,7 @@ const SENDER: SenderView = {
   nextNonce: "5",
   importedThroughBlock: "70",
   frozen: { reason: "the chain holds 3 results more", since: "2026-01-15T12:00:00.000Z" },
+  history: { checked: true, differs: false },
   liveNonces: ["4"],
   gaps: [],
   counts: { QUEUED: 1, ASSIGNED: 1, INCLUDED: 0, FINALIZED: 9, ABORTED: 0, QUARANTINED: 0 },
@@ -223,11 +224,11 @@ describe("submissions unfreeze", () => {
     ["unknown transactions", { chain: { ...SENDER.chain, pendingNonce: "7" } }, "2 transactions"],
     [
       "a restore that no leader has looked into",
-      { frozen: { ...SENDER.frozen, reason: "restored from the backup of yesterday" } },
+      { history: { checked: false, differs: false } },
       "not held against the chain yet",
     ],
     ["gaps", { gaps: ["4"] }, "nonces 4"],
-    ["events never compared", { importedThroughBlock: null }, "never held against"],
+    ["records it did not know", { history: { checked: true, differs: true } }, "did not know"],
     ["quarantined ones", { counts: { ...SENDER.counts, QUARANTINED: 3 } }, "3 submissions"],
     [
       "a chain that does not answer",

@@ -204,9 +204,9 @@ export function checkSender(facts: {
       ),
       check("frozen", "ok", "no"),
     ];
-  const { nextNonce, frozen, importedThroughBlock } = state.value;
+  const { nextNonce, frozen } = state.value;
   return [
-    checkNonces({ nextNonce, latest, pending, gaps, importedThroughBlock }),
+    checkNonces({ nextNonce, latest, pending, gaps }),
     checkHistory(state.value),
     frozen === null
       ? check("frozen", "ok", "no")
@@ -243,7 +243,6 @@ function checkNonces(facts: {
   readonly latest: bigint | null;
   readonly pending: bigint | null;
   readonly gaps: readonly bigint[];
-  readonly importedThroughBlock: bigint | null;
 }): DoctorCheck {
   const { nextNonce, latest, pending, gaps } = facts;
   if (latest === null || pending === null)
@@ -256,9 +255,8 @@ function checkNonces(facts: {
     latestNonce: latest,
     pendingNonce: pending,
     finalizedBlock: 0n,
-    importedThroughBlock: 0n,
+    history: null,
     quarantined: 0,
-    frozenReason: null,
   });
   if (difference !== undefined)
     return check(

@@ -101,6 +101,7 @@ async function lead(): Promise<SenderLease> {
     .catch(() => {});
   await leads.promise;
   const lease = await store.becomeLeader({ chainId: chain.chainId, address: ADDRESS }, 0n);
+  await store.markHistoryChecked(lease);
   // A nonce is taken only after that.
   await store.markHistoryChecked(lease);
   return lease;
