@@ -56,7 +56,6 @@ const sender = {
   chainId: 31_337,
   address: unwrap(parseEvmAddress(`0x${"ab".repeat(20)}`)),
 };
-
 let directory: string;
 let etcd: EtcdCluster;
 let postgres: PostgresServer;
@@ -65,13 +64,11 @@ let pool: Pool;
 let good: string;
 let manifest: Manifest;
 let backups = 0;
-
 const storeFor = (hosts: readonly string[]): EtcdTallyStore =>
   createEtcdTallyStore(
     { hosts, clusterId, requestTimeoutMs: 10_000, dialTimeoutMs: 10_000 },
     { clock, logger },
   );
-
 const backupParameters = (into: string) => ({
   directory: into,
   clusterId,
