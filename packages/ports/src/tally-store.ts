@@ -163,8 +163,9 @@ export interface TallyStore extends Lifecycle {
   /** Records a violation and its ban once. @returns false when that violation is recorded already. */
   recordViolation(entry: StandaloneViolation, options?: AbortOptions): Promise<boolean>;
   /**
-   * Bans a peer for what is no single violation (LOW_REPUTATION), unless it is banned already.
-   * @returns false when it is.
+   * Bans a peer for what is no single violation (LOW_REPUTATION) or again after etcd lost its ban, unless it is banned
+   * already. A PROOF replaces an OPINION.
+   * @returns false when nothing was written.
    */
   recordBan(ban: BanEntry, options?: AbortOptions): Promise<boolean>;
   /**

@@ -7,7 +7,10 @@ import { absent, get, getRange, kvOf, put, rangeOf, remove, textOf, unchanged } 
 import type { Reading } from "./snapshot.ts";
 import { readBan, readBanGrade, readLift, writeBan, writeLift } from "./values.ts";
 
-/** Bans a peer unless it is banned, in one Txn. Of a lost reply, repeated: it is banned already. */
+/**
+ * Bans a peer unless it is banned; a PROOF replaces an OPINION, if that is still the one that was
+ * read. Of a lost reply, repeated: it is banned already.
+ */
 export async function recordBanOnce(
   hosts: EtcdHosts,
   { keys }: Reading,
@@ -15,9 +18,23 @@ export async function recordBanOnce(
   options: CallOptions,
 ): Promise<boolean> {
   const key = keys.banned(ban.peerId);
-  const request = { compare: [absent(key)], success: [put(key, writeBan(ban, null))] };
-  const written = await hosts.once("bans", (client, call) => client.kv.txn(request, call), options);
-  return written.succeeded;
+  let compare = [absent(key)];
+  for (;;) {
+    const request = { compare, success: [put(key, writeBan(ban, null))], failure: [get(key)] };
+    const written = await hosts.once(
+      "bans",
+      (client, call) => client.kv.txn(request, call),
+      options,
+    );
+    if (written.succeeded) return true;
+    const stored = kvOf(written.responses[0]);
+    if (stored !== null) {
+      const isWeaker = ban.grade === "PROOF" && readBanGrade(textOf(stored.value)) === "OPINION";
+      if (!isWeaker) return false;
+    }
+    // Lost to a writer that moved this ban or ended it since it was read.
+    compare = [stored === null ? absent(key) : unchanged(key, BigInt(stored.mod_revision))];
+  }
 }
 
 /**

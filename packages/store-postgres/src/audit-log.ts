@@ -74,8 +74,8 @@ async function appendIn(
   if (offset > 0n) await noteContradictions(tx, offset, kinds);
   await insertVotes(tx, kinds.votes);
   const violations = await insertViolations(tx, kinds.violations);
-  const { lifts, ended } = await insertLifts(tx, kinds.lifts);
-  const bans = await upsertBans(tx, kinds.bans, kinds.lifts);
+  const { lifts, ended } = await insertLifts(tx, kinds.lifts, offset);
+  const bans = await upsertBans(tx, kinds.bans, kinds.lifts, offset);
   const decided = await upsertTransactions(tx, kinds.transactions, offset);
   // After all of them: it is a fold of what was new in them.
   await foldReputations(tx, { violations, lifts, bans: [...ended, ...bans], decided });

@@ -276,9 +276,9 @@ class Memory implements MemoryAuditLog {
 
   #ban(row: Recorded<BanRow>): void {
     const old = this.#bans.get(row.peerId);
-    if (old !== undefined && !replaces(row, old)) return;
+    if (old !== undefined && !replaces(row, old, this.#offset)) return;
     const lifted = [...this.#lifts.values()].some(
-      ({ peerId, revision }) => peerId === row.peerId && revision >= row.revision,
+      ({ peerId, revision }) => peerId === row.peerId && revision > row.revision,
     );
     if (lifted) return;
     this.#bans.set(row.peerId, row);
@@ -289,17 +289,17 @@ class Memory implements MemoryAuditLog {
     // Its key in etcd, whichever etcd it is.
     const key = `${row.peerId}/${row.liftedAtMs}`;
     const ban = this.#bans.get(row.peerId);
-    if (ban !== undefined && ban.revision <= row.revision) this.#bans.delete(row.peerId);
-    if (this.#lifts.has(key)) {
-      // Known of an earlier etcd; whose ban has come again ends again, and nothing is forgiven twice.
-      const { peerId, nodeId, liftedAtMs } = row;
-      const reputation = this.#reputation(peerId, nodeId, liftedAtMs);
-      reputation.state = { ...reputation.state, banned: this.#bans.has(peerId) };
-      return;
+    const isNew = !this.#lifts.has(key);
+    if (ban !== undefined && ends(row, ban, { isNew, offset: this.#offset }))
+      this.#bans.delete(row.peerId);
+    const { peerId, nodeId, liftKind, liftedAtMs: atMs } = row;
+    const reputation = this.#reputation(peerId, nodeId, atMs);
+    // Known of an earlier etcd: nothing is forgiven twice.
+    if (isNew) {
+      this.#lifts.set(key, row);
+      fold(reputation, { kind: "lift", liftKind, atMs });
     }
-    this.#lifts.set(key, row);
-    const { liftKind, liftedAtMs: atMs } = row;
-    fold(this.#reputation(row.peerId, row.nodeId, atMs), { kind: "lift", liftKind, atMs });
+    reputation.state = { ...reputation.state, banned: this.#bans.has(peerId) };
   }
 
   #receipt(row: Recorded<ReceiptRow>): void {
@@ -389,9 +389,25 @@ function scoreOf({ state }: { readonly state: ReputationState }): number {
   return scoreAt(state, state.penaltyAtMs);
 }
 
-/** A newer ban stands in for an older one, but an OPINION never for a PROOF. */
-function replaces(row: Recorded<BanRow>, old: Recorded<BanRow>): boolean {
-  return row.revision > old.revision && (row.grade === "PROOF" || old.grade === "OPINION");
+/**
+ * A newer ban stands in for an older one, but an OPINION never for a PROOF; and what is told again
+ * of an earlier etcd (up to revision `offset`) not for what was later than it.
+ */
+function replaces(row: Recorded<BanRow>, old: Recorded<BanRow>, offset: bigint): boolean {
+  if (row.revision <= old.revision || (row.grade === "OPINION" && old.grade === "PROOF"))
+    return false;
+  return old.revision > offset || row.bannedAtMs >= old.bannedAtMs || row.grade !== old.grade;
+}
+
+/** Revisions tell within one etcd. Of an earlier one a ban ends by a lift that is new, later, and of its grade. */
+function ends(
+  lift: Recorded<LiftRow>,
+  ban: Recorded<BanRow>,
+  { isNew, offset }: { readonly isNew: boolean; readonly offset: bigint },
+): boolean {
+  if (ban.revision > offset) return ban.revision < lift.revision;
+  const isOfGrade = ban.grade === "OPINION" || lift.liftKind === "UNPROVEN";
+  return isNew && ban.bannedAtMs <= lift.liftedAtMs && isOfGrade;
 }
 
 function isClosed({ status }: TransactionRow): boolean {

@@ -10,9 +10,10 @@ function liftText(lift: BanLift): string {
   return JSON.stringify([peerId, nodeId, kind, by, reason, liftedAtMs, banReason]);
 }
 
-/** Bans unless the peer is banned already. */
+/** Bans unless the peer is banned already, except for an OPINION where this is a PROOF. */
 export function recordBan(shared: SharedTally, ban: BanEntry): boolean {
-  if (shared.bans.has(ban.peerId)) return false;
+  const before = shared.bans.get(ban.peerId)?.ban;
+  if (before !== undefined && (before.grade === "PROOF" || ban.grade === "OPINION")) return false;
   setBan(shared, ban);
   shared.publish([{ kind: "ban", peerId: ban.peerId, ban }]);
   return true;

@@ -15,7 +15,9 @@ import type { Revised } from "./revised.ts";
 
 // A later ban replaces an earlier one, except that a PROOF ban is permanent and an
 // OPINION never takes its place (R7). One that was lifted since does not come back
-// when its row comes again.
+// when its row comes again. At one revision a ban stands: only the present state of an
+// etcd tells of both at once, and in that the ban is there. Nor does what an etcd tells
+// again of an earlier one (up to revision $10) replace a ban that was later than it.
 const UPSERT_BANS = `
   WITH newest AS (
     SELECT DISTINCT ON (peer_id) *
@@ -24,11 +26,11 @@ const UPSERT_BANS = `
       WITH ORDINALITY AS new
         (peer_id, node_id, reason, grade, banned_at, evidence_json, revision, position)
     WHERE NOT EXISTS (
-      SELECT 1 FROM ban_lifts l WHERE l.peer_id = new.peer_id AND l.revision >= new.revision)
+      SELECT 1 FROM ban_lifts l WHERE l.peer_id = new.peer_id AND l.revision > new.revision)
     -- A lift that is known of an earlier etcd keeps the revision that it had there.
     AND NOT EXISTS (
       SELECT 1 FROM unnest($8::text[], $9::bigint[]) AS l (peer_id, revision)
-      WHERE l.peer_id = new.peer_id AND l.revision >= new.revision)
+      WHERE l.peer_id = new.peer_id AND l.revision > new.revision)
     ORDER BY peer_id, (grade = 'PROOF') DESC, revision DESC, position
   )
   INSERT INTO banned_peers AS b
@@ -39,17 +41,20 @@ const UPSERT_BANS = `
     banned_at = excluded.banned_at, evidence_json = excluded.evidence_json,
     revision = excluded.revision
     WHERE excluded.revision > b.revision AND (excluded.grade = 'PROOF' OR b.grade = 'OPINION')
+      AND (b.revision > $10 OR excluded.banned_at >= b.banned_at OR excluded.grade <> b.grade)
   RETURNING peer_id, node_id, banned_at AS noticed_at`;
 
 /**
  * Must come after `insertLifts`.
  * @param lifts those of the same batch
+ * @param offset revisions up to this one are of an earlier etcd
  * @returns whose ban is new.
  */
 export async function upsertBans(
   tx: Queries,
   rows: readonly Revised<BanRow>[],
   lifts: readonly Revised<LiftRow>[],
+  offset: bigint,
 ): Promise<readonly Noticed[]> {
   if (rows.length === 0) return [];
   const recorded = await tx.query("recording bans", UPSERT_BANS, [
@@ -62,6 +67,7 @@ export async function upsertBans(
     rows.map(({ revision }) => revision),
     lifts.map(({ peerId }) => peerId),
     lifts.map(({ revision }) => revision),
+    offset,
   ]);
   return recorded.map(noticedOf);
 }

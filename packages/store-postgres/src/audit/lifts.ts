@@ -24,10 +24,16 @@ const INSERT_LIFTS = `
   ON CONFLICT (peer_id, revision) DO NOTHING
   RETURNING peer_id, node_id, kind, lifted_at AS noticed_at, revision`;
 
+// Revisions tell what came first within one etcd. A ban of an earlier one (up to revision $6) ends only by a lift that was
+// not known when it was recorded, that is later in time too, and that ends bans of its grade (an operator's ends no PROOF).
 const REMOVE_BANS = `
   DELETE FROM banned_peers b
-  USING unnest($1::text[], $2::bigint[]) AS lifted (peer_id, revision)
-  WHERE b.peer_id = lifted.peer_id AND b.revision <= lifted.revision
+  USING unnest($1::text[], $2::bigint[], $3::timestamptz[], $4::text[], $5::boolean[])
+    AS lifted (peer_id, revision, lifted_at, kind, is_new)
+  WHERE b.peer_id = lifted.peer_id AND CASE WHEN b.revision > $6
+    THEN b.revision < lifted.revision
+    ELSE lifted.is_new AND b.banned_at <= lifted.lifted_at
+      AND (b.grade = 'OPINION' OR lifted.kind = 'UNPROVEN') END
   RETURNING b.peer_id, b.node_id, b.banned_at AS noticed_at`;
 
 export interface NewLift extends Noticed {
@@ -35,10 +41,15 @@ export interface NewLift extends Noticed {
   readonly revision: bigint;
 }
 
-/** Records lifts, and takes the bans they end out of the present ones. @returns the new ones, and whose ban has ended. */
+/**
+ * Records lifts, and takes the bans they end out of the present ones.
+ * @param offset revisions up to this one are of an earlier etcd
+ * @returns the new ones, and whose ban has ended.
+ */
 export async function insertLifts(
   tx: Queries,
   rows: readonly Revised<LiftRow>[],
+  offset: bigint,
 ): Promise<{ readonly lifts: readonly NewLift[]; readonly ended: readonly Noticed[] }> {
   if (rows.length === 0) return { lifts: [], ended: [] };
   const recorded = await tx.query("recording lifts", INSERT_LIFTS, [
@@ -56,9 +67,14 @@ export async function insertLifts(
     liftKind: oneOf(row, "kind", KINDS),
     revision: bigintOf(row, "revision"),
   }));
+  const fresh = new Set(lifts.map(({ peerId, revision }) => `${peerId}/${revision}`));
   const ended = await tx.query("removing lifted bans", REMOVE_BANS, [
     rows.map(({ peerId }) => peerId),
     rows.map(({ revision }) => revision),
+    rows.map(({ liftedAtMs }) => timeParameter(liftedAtMs)),
+    rows.map(({ liftKind }) => liftKind),
+    rows.map(({ peerId, revision }) => fresh.has(`${peerId}/${revision}`)),
+    offset,
   ]);
   return { lifts, ended: ended.map(noticedOf) };
 }

@@ -337,7 +337,7 @@ export function auditLogContract(name: string, makeWorld: () => Promise<AuditLog
         );
         expect(await log.lostBans()).toEqual([]);
         await restart();
-        await append({ ...ban(2n, "B", "OPINION"), evidenceJson }, lift(3n, "D"));
+        await append({ ...ban(2n, "B", "OPINION"), evidenceJson }, lift(4n, "D"));
         const lost = await log.lostBans();
         expect(lost.map(({ peerId }) => peerId)).toEqual([peer("C")]);
         expect(lost[0]).toMatchObject({
@@ -347,6 +347,60 @@ export function auditLogContract(name: string, makeWorld: () => Promise<AuditLog
           bannedAtMs: NOW_MS + 3,
           evidence: { type: "MINORITY_VOTE" },
         });
+      });
+
+      test("a lift that it tells again ends no ban that came after it, and its older ban replaces none", async () => {
+        const evidenceJson = '{"type":"MINORITY_VOTE"}';
+        const told = (letter: string) => [ban(1n, letter, "OPINION"), lift(2n, letter)] as const;
+        await append(...told("B"), ...told("C"), ...told("D"));
+        await append(
+          { ...ban(5n, "B", "PROOF"), evidenceJson },
+          { ...ban(6n, "C", "OPINION"), evidenceJson },
+          { ...ban(7n, "D", "PROOF"), evidenceJson },
+        );
+        await restart();
+        // One by one, and in one batch.
+        for (const row of [...told("B"), ...told("C")])
+          await log.append(await log.position(), {
+            revision: 1n,
+            rows: [{ ...row, revision: 1n }],
+          });
+        await append(...told("D"));
+        const lost = await log.lostBans();
+        expect(lost.map(({ peerId, grade }) => [peerId, grade])).toEqual([
+          [peer("B"), "PROOF"],
+          [peer("C"), "OPINION"],
+          [peer("D"), "PROOF"],
+        ]);
+        expect((await standing("B")).state.banned).toBe(true);
+      });
+
+      test("a lift that is new ends what was banned before it, and a PROOF only where that was struck", async () => {
+        await append(
+          ban(5n, "A", "OPINION"),
+          ban(5n, "B", "OPINION"),
+          ban(5n, "C", "PROOF"),
+          ban(5n, "D", "PROOF"),
+        );
+        await restart();
+        await append(lift(4n, "A"), lift(6n, "B"), lift(6n, "C"), lift(6n, "D", "UNPROVEN"));
+        const { bans } = await world.records();
+        expect(bans.map(({ peerId }) => peerId).sort()).toEqual([peer("A"), peer("C")]);
+        expect((await standing("C")).state.banned).toBe(true);
+      });
+
+      test("in its present state, told at one revision, a ban stands beside the lift of one before", async () => {
+        await append(ban(2n, "B", "OPINION"), lift(3n, "B"));
+        await restart();
+        await append(
+          { ...lift(3n, "B"), revision: 9n },
+          { ...ban(8n, "B", "PROOF"), revision: 9n },
+        );
+        await append(
+          { ...lift(3n, "C"), revision: 9n },
+          { ...ban(8n, "C", "PROOF"), revision: 9n },
+        );
+        expect((await world.records()).bans).toHaveLength(2);
       });
 
       test("what it decides later is recorded, with smaller revisions than before", async () => {

@@ -334,6 +334,15 @@ export function tallyRecordsContract(name: string, makeWorld: () => Promise<Tall
         expect((await store.readBans()).bans.get(proven.ban.peerId)).toEqual(proven.ban);
       });
 
+      test("are replaced by a PROOF, which then stands", async () => {
+        const { ban } = forgery(fixture, set);
+        await store.recordBan(lowReputation(2));
+        expect(await store.recordBan(ban)).toBe(true);
+        for (const again of [ban, lowReputation(2)])
+          expect(await isSilent(() => store.recordBan(again))).toBe(true);
+        expect((await store.readBans()).bans.get(ban.peerId)).toEqual(ban);
+      });
+
       test("of a lost reply, recorded again, are recorded once", async () => {
         const ban = lowReputation(3);
         await world.loseNextReply(store);
