@@ -241,3 +241,62 @@ test("of a restored etcd whose beginning is compacted away the present state is 
   await world.clock.advance(1);
   expect(rowsOf(audit)["votes"]).toHaveLength(12);
 });
+
+test("a first projector that comes after a compaction records the present state, and goes on", async () => {
+  world = await World.open({ running: 1 });
+  await makeHistory("a");
+  world.shared.compact(world.shared.revision);
+  const audit = createMemoryAuditLog();
+  const { projector } = start(audit);
+  await world.clock.advance(1);
+  expect(rowsOf(audit)["votes"]).toHaveLength(6);
+  expect(projector.position).toBe(world.shared.revision);
+  expect(await audit.lineage()).toEqual({ id: world.shared.lineage, restarts: 0 });
+  await makeHistory("b");
+  expect(rowsOf(audit)["votes"]).toHaveLength(12);
+});
+
+test("the present state whose last reply was lost is adopted, though etcd has moved on since", async () => {
+  world = await World.open({ running: 1 });
+  await makeHistory("a");
+  world.shared.compact(world.shared.revision);
+  const audit = createMemoryAuditLog();
+  const append = audit.append.bind(audit);
+  let replies = 0;
+  audit.append = async (expected, batch, options) => {
+    const outcome = await append(expected, batch, options);
+    if (batch.partial !== true && replies++ === 0) throw new Error("the reply is lost");
+    return outcome;
+  };
+  const { projector } = start(audit);
+  await world.clock.advance(1);
+  await makeHistory("b");
+  await world.clock.advance(60_000);
+  expect(projector.position).toBe(world.shared.revision);
+  expect(rowsOf(audit)["votes"]).toHaveLength(12);
+});
+
+test("when etcd is compacted beyond the position, that is told, and history begins again with the present state", async () => {
+  world = await World.open({ running: 1 });
+  const audit = createMemoryAuditLog();
+  const first = start(audit);
+  await makeHistory("a");
+  await first.stop();
+  await makeHistory("b");
+  world.shared.compact(world.shared.revision);
+  const logger = memoryLogger();
+  const metrics = memoryMetrics();
+  const { projector } = start(audit, { logger, metrics });
+  await world.clock.advance(1);
+  expect(rowsOf(audit)["votes"]).toHaveLength(12);
+  expect(await audit.contradictions(1)).toEqual([]);
+  expect(await audit.lineage()).toEqual({ id: world.shared.lineage, restarts: 1 });
+  expect(metrics.value("history_restarts_total")).toBe(1);
+  const errors = logger.records.filter(({ level }) => level === "error");
+  expect(errors.map(({ message }) => message)).toEqual([
+    expect.stringContaining("docs/RETENTION.md"),
+  ]);
+  await makeHistory("c");
+  expect(projector.position).toBe(world.shared.revision);
+  expect(rowsOf(audit)["votes"]).toHaveLength(18);
+});

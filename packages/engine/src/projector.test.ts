@@ -218,15 +218,6 @@ test("a second projector is refused as stale and ends, having recorded nothing t
   expect(rowsOf(audit)["votes"]).toHaveLength(6);
 });
 
-test("history that was compacted away before it was projected is an error, not a gap", async () => {
-  world = await World.open({ running: 1 });
-  await makeHistory("a");
-  world.shared.compact(world.shared.revision);
-  const { ended } = start(createMemoryAuditLog());
-  await world.clock.advance(1);
-  expect(String(await ended)).toContain("compacted away");
-});
-
 test("bans with their evidence, ends of bans and receipts come into history as they were", async () => {
   world = await World.open({ running: 1 });
   const { nodeId, peerId } = nodeAt(world.cluster, 1);

@@ -62,43 +62,59 @@ export class Projector {
     return this.#position;
   }
 
-  /** Runs until aborted. Rejects when history was compacted away before it was projected, or when etcd is replaced meanwhile. */
+  /** Runs until aborted. Rejects when etcd is replaced meanwhile. What was compacted away before it was projected is left out, loudly. */
   async run(options: { readonly signal: AbortSignal }): Promise<void> {
     this.#waiting = [];
-    const restarts = await this.#retrying(() => this.#settleLineage(options), options);
+    await this.#retrying(() => this.#settleLineage(options), options);
     try {
       await this.#follow(options);
     } catch (error) {
       const compacted = error instanceof StoreError && error.code === "CORRUPT";
-      // Of an etcd that follows another the whole state counts, for all that led to it was there before, or is lost.
-      if (!compacted || restarts === 0 || this.#position !== null || options.signal.aborted)
+      if (!compacted || options.signal.aborted) throw error;
+      const gap = this.#position;
+      if (gap !== null && (await this.#retrying(() => this.#isReplaced(gap, options), options)))
         throw error;
       this.#waiting = [];
-      await this.#retrying(() => this.#recordState(options), options);
+      if (gap !== null) await this.#retrying(() => this.#settleLineage(options, gap), options);
+      // The whole state counts, for what led to it is there already, or is lost.
+      if (this.#position === null) await this.#retrying(() => this.#recordState(options), options);
       await this.#follow(options);
     }
   }
 
-  /** Finds the place to go on from, in the etcd that is there. @returns how often history began again */
-  async #settleLineage(options: AbortOptions): Promise<number> {
+  async #isReplaced(position: bigint, options: AbortOptions): Promise<boolean> {
+    const { id: known } = await this.#deps.audit.lineage(options);
+    const present = await this.#deps.store.lineage(options);
+    return replacedBy({ position, known }, present) !== null;
+  }
+
+  /**
+   * Finds the place to go on from, in the etcd that is there.
+   * @param gap a position after which etcd's history is compacted away
+   */
+  async #settleLineage(options: AbortOptions, gap: bigint | null = null): Promise<void> {
     const { audit, store, logger, metrics } = this.#deps;
     for (;;) {
       const position = await audit.position(options);
       const known = await audit.lineage(options);
       this.#position = position;
       const { id, revision } = await store.lineage(options);
-      const reason = replacedBy({ position, known: known.id }, { id, revision });
+      const isGap = position !== null && position === gap;
+      const reason =
+        replacedBy({ position, known: known.id }, { id, revision }) ??
+        (isGap ? `its history after revision ${position} is compacted away` : null);
       this.#bansDueAt = known.restarts > 0 ? revision : null;
-      if (reason === null && known.id === id) return known.restarts;
+      if (reason === null && known.id === id) return;
       const at = { position, restarts: known.restarts };
       if ((await audit.beginLineage(at, { id, reason }, options)) === "stale") continue;
       if (reason === null) continue;
       metrics.historyRestarts.inc({});
-      logger.error("etcd is not the one that history was projected from, it is folded again", {
-        reason,
-        position: position?.toString() ?? null,
-        revision: revision.toString(),
-      });
+      logger.error(
+        isGap
+          ? "etcd's history was compacted away before it was projected: history begins again with the present state, and what was only between is lost (docs/RETENTION.md, docs/BACKUP.md)"
+          : "etcd is not the one that history was projected from, it is folded again",
+        { reason, position: position?.toString() ?? null, revision: revision.toString() },
+      );
     }
   }
 
@@ -135,8 +151,14 @@ export class Projector {
   /** Records all that etcd holds now, where its history no longer tells how that came to be. */
   async #recordState(options: AbortOptions): Promise<void> {
     const { audit, store, logger } = this.#deps;
+    const reached = await audit.position(options);
+    if (reached !== null) {
+      // Recorded by an attempt whose reply was lost.
+      this.#position = reached;
+      return;
+    }
     const { revision } = await store.lineage(options);
-    const expected = this.#position;
+    const expected = null;
     for await (const changes of presentState(store, options)) {
       const rows = await this.#rowsOf([{ revision, changes }], options);
       const outcome = await audit.append(expected, { revision, rows, partial: true }, options);
