@@ -112,7 +112,7 @@ test("a full etcd refuses writes and says why; a collection makes room, keeps ev
   const raw = new Etcd3({ hosts: [...cluster.endpoints] });
   for (let i = 0; i < BALLAST_KEYS; i++)
     await raw.put(`ballast/${i}`).value("x".repeat(BALLAST_BYTES));
-  const retention = createMemoryRetentionStore();
+  const retention = createMemoryRetentionStore({ clock: systemClock() });
   const ids: TxId[] = [];
   let refused: unknown = null;
   for (let batch = 0; batch < BATCHES_MAX && refused === null; batch++) {
@@ -152,6 +152,7 @@ test("a full etcd refuses writes and says why; a collection makes room, keeps ev
       clock: systemClock(),
       logger: memoryLogger(),
       metrics: memoryMetrics(),
+      random: { next: () => 0 },
     },
   );
   const report = await collector.runOnce();

@@ -19,7 +19,7 @@ import {
 } from "@quorate/core";
 import { type EtcdCluster, type PostgresServer, startEtcd, startPostgres } from "@quorate/devkit";
 import { GarbageCollector, Projector, submitterMetrics } from "@quorate/engine";
-import type { Clock, NewSubmission } from "@quorate/ports";
+import type { NewSubmission } from "@quorate/ports";
 import { createEtcdTallyStore, type EtcdTallyStore } from "@quorate/store-etcd";
 import {
   createAuditLog,
@@ -121,10 +121,18 @@ test("what both servers hold of a confirmed transaction goes in its time, and it
   };
   /** A collection as it would be after so many days. */
   const collectAfter = async (days: number): ReturnType<GarbageCollector["runOnce"]> => {
-    const later: Clock = { ...clock, nowMs: () => clock.nowMs() + days * DAY_MS };
+    const aged = (ms: number): number => Math.max(0, ms - days * DAY_MS);
+    const { votesMs, recordsMs, submissionsMs, voteHistoryMs } = DEFAULT_RETENTION;
     const collector = new GarbageCollector(
       {
-        retention: { ...DEFAULT_RETENTION, compactionMarginRevisions: 0 },
+        retention: {
+          ...DEFAULT_RETENTION,
+          votesMs: aged(votesMs),
+          recordsMs: aged(recordsMs),
+          submissionsMs: aged(submissionsMs),
+          voteHistoryMs: aged(voteHistoryMs),
+          compactionMarginRevisions: 0,
+        },
         candidate: "test",
         leaseTtlSeconds: 5,
         watchIntervalMs: 1_000,
@@ -134,9 +142,10 @@ test("what both servers hold of a confirmed transaction goes in its time, and it
         election: store,
         retention: createRetentionStore(pool),
         audit,
-        clock: later,
+        clock,
         logger,
         metrics: memoryMetrics(),
+        random: { next: () => 0 },
       },
     );
     return collector.runOnce();

@@ -104,10 +104,8 @@ export {
   DEFAULT_RETENTION,
   decisionOf,
   isArchived,
-  type RetentionCutoffs,
   type RetentionOptions,
   type RetentionProblem,
-  retentionCutoffs,
 } from "./retention.ts";
 export {
   type AttemptKind,

@@ -8,7 +8,6 @@ import {
   decisionOf,
   isArchived,
   type RetentionOptions,
-  retentionCutoffs,
 } from "./retention.ts";
 import { emptySnapshot, type TxRecord, type TxSnapshot } from "./tally.ts";
 import { TX_STATUSES } from "./vote-fsm.ts";
@@ -18,13 +17,13 @@ const SEVEN = unwrap(parseValue(7n));
 const TX = unwrap(parseTxId("tx-1"));
 
 test("the default periods are the specification's [spec §9.1]", () => {
-  const now = Date.UTC(2026, 5, 1);
-  const cutoffs = retentionCutoffs(DEFAULT_RETENTION, now);
-  expect(now - cutoffs.votesBeforeMs).toBe(DAY_MS);
-  expect(now - cutoffs.recordsBeforeMs).toBe(7 * DAY_MS);
-  expect(now - cutoffs.submissionsBeforeMs).toBe(30 * DAY_MS);
-  expect(now - cutoffs.voteHistoryBeforeMs).toBe(90 * DAY_MS);
-  expect(DEFAULT_RETENTION.intervalMs).toBe(3_600_000);
+  expect(DEFAULT_RETENTION).toMatchObject({
+    intervalMs: 3_600_000,
+    votesMs: DAY_MS,
+    recordsMs: 7 * DAY_MS,
+    submissionsMs: 30 * DAY_MS,
+    voteHistoryMs: 90 * DAY_MS,
+  });
   expect(checkRetention(DEFAULT_RETENTION, 30_000)).toEqual({ ok: true, value: DEFAULT_RETENTION });
 });
 

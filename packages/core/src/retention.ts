@@ -88,25 +88,6 @@ export function checkRetention(
   return ok(options);
 }
 
-/** What is older than these may go, in ms since the Unix epoch. */
-export interface RetentionCutoffs {
-  readonly votesBeforeMs: number;
-  readonly recordsBeforeMs: number;
-  readonly submissionsBeforeMs: number;
-  readonly voteHistoryBeforeMs: number;
-  readonly earlyBeforeMs: number;
-}
-
-export function retentionCutoffs(options: RetentionOptions, nowMs: number): RetentionCutoffs {
-  return {
-    votesBeforeMs: nowMs - options.votesMs,
-    recordsBeforeMs: nowMs - options.recordsMs,
-    submissionsBeforeMs: nowMs - options.submissionsMs,
-    voteHistoryBeforeMs: nowMs - options.voteHistoryMs,
-    earlyBeforeMs: nowMs - options.earlyAfterMs,
-  };
-}
-
 /**
  * Whether all that is left of a transaction is how it was decided: its votes are purged, and later its status too.
  * A decision without a single vote says so, for none is ever taken on a transaction that nobody voted on.

@@ -9,7 +9,7 @@ import {
   type TxWrites,
   unwrap,
 } from "@quorate/core";
-import type { TallyStorage } from "@quorate/ports";
+import type { Clock, TallyStorage } from "@quorate/ports";
 import {
   castVotes,
   createMemoryRetentionStore,
@@ -36,7 +36,7 @@ class GarbageWorld {
   readonly clock = new SimClock();
   readonly shared = new SharedTally({ clock: this.clock });
   readonly store = new MemoryTallyStore(this.shared, { clock: this.clock });
-  readonly retention = createMemoryRetentionStore();
+  readonly retention = createMemoryRetentionStore({ clock: this.clock });
   readonly fixture = new TallyFixture(testClusterId("garbage"), 4);
   readonly logger: MemoryLogger = memoryLogger();
   readonly metrics: MemoryMetrics = memoryMetrics();
@@ -46,6 +46,10 @@ class GarbageWorld {
   /** Called at each fault point. */
   fault: (name: string) => void = () => {};
   readonly compactions: bigint[] = [];
+  defragmentations = 0;
+  defragmentMs = 0;
+  /** By how much the collector's clock is wrong. */
+  skewMs = 0;
   /** Bytes in use by what was not compacted away; null: as the store says. */
   storage: (() => TallyStorage) | null = null;
 
@@ -59,8 +63,15 @@ class GarbageWorld {
     options: Partial<RetentionOptions> = {},
     candidate = "one",
     metrics = this.metrics,
+    turn = 0,
   ): GarbageCollector {
     const { store, clock, logger, retention } = this;
+    const skewed: Clock = {
+      nowMs: () => clock.nowMs() + this.skewMs,
+      monotonicMs: () => clock.monotonicMs(),
+      sleep: (ms, call) => clock.sleep(ms, call),
+      schedule: (ms, task) => clock.schedule(ms, task),
+    };
     const lineage = async (): Promise<{ id: string; revision: bigint }> => ({
       id: "same",
       revision: this.shared.revision,
@@ -82,7 +93,11 @@ class GarbageWorld {
             this.compactions.push(revision);
             return store.compact(revision, call);
           },
-          defragment: (call) => store.defragment(call),
+          defragment: async (call) => {
+            this.defragmentations++;
+            await clock.sleep(this.defragmentMs);
+            return store.defragment(call);
+          },
           disarm: (call) => store.disarm(call),
           revision: (call) => store.revision(call),
           lineage,
@@ -93,9 +108,10 @@ class GarbageWorld {
           position: async () => (this.position === "now" ? this.shared.revision : this.position),
           lineage: async () => ({ id: this.lineageId, restarts: 0 }),
         },
-        clock,
+        clock: skewed,
         logger,
         metrics,
+        random: { next: () => turn },
         fault: (name) => this.fault(name),
       },
     );
@@ -170,6 +186,29 @@ test("votes go a day after confirmation, status and record after a week, and the
   await world.clock.advance(400 * DAY_MS);
   await world.collect();
   expect(await world.left(txId)).toBe("decision");
+});
+
+test("a collector whose clock is wrong takes nothing before its time", async () => {
+  const world = await GarbageWorld.open();
+  const txId = await world.confirm("tx-1");
+  world.retention.recordVote(txId, world.clock.nowMs());
+  await world.clock.advance(HOUR_MS);
+  for (const skewMs of [400 * DAY_MS, -400 * DAY_MS]) {
+    world.skewMs = skewMs;
+    expect(await world.collect()).toMatchObject({
+      purgedVotes: 0,
+      purgedRecords: 0,
+      archivedSubmissions: 0,
+      retiredVotes: 0,
+    });
+  }
+  expect(await world.left(txId)).toBe("all");
+  await world.clock.advance(100 * DAY_MS);
+  expect(await world.collect()).toMatchObject({
+    purgedVotes: 1,
+    purgedRecords: 1,
+    retiredVotes: 1,
+  });
 });
 
 test("what is not settled, not confirmed in history, or voted on after what history has seen is kept", async () => {
@@ -264,8 +303,8 @@ test("while history is not of this etcd nothing is taken from it", async () => {
   }
 });
 
-/** 1,000 bytes a transaction whose votes are there and 200 without them, of a quota of 10,000; what is purged counts until it is compacted away. */
-function sized(world: GarbageWorld, ids: readonly TxId[]): void {
+/** 1,000 bytes a transaction whose votes are there and 200 without them, of a quota; what is purged counts until it is compacted away. */
+function sized(world: GarbageWorld, ids: readonly TxId[], quotaBytes = 10_000): void {
   const present = new Map(ids.map((txId) => [txId, 1_000]));
   let compacted = 0;
   world.storage = () => {
@@ -278,24 +317,43 @@ function sized(world: GarbageWorld, ids: readonly TxId[]): void {
       }
     }
     const inUse = [...present.values()].reduce((sum, n) => sum + n, 0);
-    return { dbSizeBytes: 9_000, dbSizeInUseBytes: inUse, quotaBytes: 10_000, alarms: [] };
+    return { dbSizeBytes: quotaBytes * 0.9, dbSizeInUseBytes: inUse, quotaBytes, alarms: [] };
   };
 }
 
 test("above the high mark what is final goes early, oldest first, and only until below the low mark", async () => {
   const world = await GarbageWorld.open();
   const ids: TxId[] = [];
+  for (let i = 0; i < 32; i++) ids.push(await world.confirm(`tx-${10 + i}`));
+  await world.clock.advance(HOUR_MS);
+  sized(world, ids, 40_000);
+  const report = await world.collect();
+  // Sixteen pages of one make a pass.
+  expect(report).toMatchObject({ earlyVotes: 16, purgedVotes: 0, earlyRecords: 0 });
+  expect(await Promise.all(ids.map((txId) => world.left(txId)))).toEqual(
+    ids.map((_, i) => (i < 16 ? "status" : "all")),
+  );
+  expect(report.after.dbSizeInUseBytes).toBe(19_200);
+  expect(report.defragmented).toBe(true);
+});
+
+test("what goes early is forgotten only when watchers had fifteen seconds to see it", async () => {
+  const world = await GarbageWorld.open();
+  const ids: TxId[] = [];
   for (let i = 0; i < 8; i++) ids.push(await world.confirm(`tx-${i}`));
+  const { revision } = world.shared;
   await world.clock.advance(HOUR_MS);
   sized(world, ids);
-  const report = await world.collect();
-  // Four pages of one make a pass.
-  expect(report).toMatchObject({ earlyVotes: 4, purgedVotes: 0, earlyRecords: 0 });
-  expect(await Promise.all(ids.map((txId) => world.left(txId)))).toEqual(
-    ids.map((_, i) => (i < 4 ? "status" : "all")),
-  );
-  expect(report.after.dbSizeInUseBytes).toBe(4_800);
-  expect(report.defragmented).toBe(true);
+  let purgedAtMs = 0;
+  const forgottenAfterMs: number[] = [];
+  world.fault = (name) => {
+    if (name === "gc.purged") purgedAtMs = world.clock.monotonicMs();
+    if (name === "gc.compacted" && (world.compactions.at(-1) ?? 0n) > revision)
+      forgottenAfterMs.push(world.clock.monotonicMs() - purgedAtMs);
+  };
+  await world.collect({ compactionMarginRevisions: 10_000 });
+  expect(forgottenAfterMs.length).toBeGreaterThan(0);
+  expect(Math.min(...forgottenAfterMs)).toBeGreaterThanOrEqual(15_000);
 });
 
 test("what was settled only minutes ago is kept, however full the tally is", async () => {
@@ -360,6 +418,25 @@ test("a full etcd is compacted, defragmented and disarmed, whoever leads", async
   expect(world.compactions.length).toBeGreaterThan(0);
   stop.abort(new Error("the test is over"));
   await running;
+});
+
+test("of the collectors that see the alarm one defragments, and the others look again in their turn", async () => {
+  const world = await GarbageWorld.open();
+  await world.confirm("tx-1");
+  world.shared.storage = {
+    dbSizeBytes: 1_000,
+    dbSizeInUseBytes: 400,
+    quotaBytes: 1_000,
+    alarms: ["NOSPACE"],
+  };
+  world.defragmentMs = 2_000;
+  // The second sees the alarm before the first is done, the third after it.
+  const collecting = [0, 0.25, 0.99].map((turn) =>
+    world.collector({}, `at ${turn}`, memoryMetrics(), turn).runOnce(),
+  );
+  const reports = await world.until(Promise.all(collecting));
+  expect(reports.map(({ disarmed }) => disarmed)).toEqual([1, 0, 0]);
+  expect(world.defragmentations).toBe(1);
 });
 
 test("one of two collectors works, at the start and every hour, and says so in its metrics", async () => {

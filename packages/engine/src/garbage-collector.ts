@@ -1,4 +1,4 @@
-import { compactionTarget, type RetentionOptions, retentionCutoffs } from "@quorate/core";
+import { compactionTarget, type RetentionOptions } from "@quorate/core";
 import {
   type AbortOptions,
   type AuditLog,
@@ -10,6 +10,7 @@ import {
   noFault,
   type PurgeLevel,
   type PurgeOutcome,
+  type Random,
   type RetentionStore,
   type TallyMaintenance,
   type TallyStorage,
@@ -36,6 +37,8 @@ export interface CollectorDependencies {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: MetricsFactory;
+  /** Keeps collectors that see the same alarm from taking the same members away at once. */
+  readonly random: Pick<Random, "next">;
   /** Passed at `gc.purged`, `gc.noted`, `gc.archived`, `gc.retired`, `gc.compacted` and `gc.defragmented`, each time. */
   readonly fault?: FaultPoint | undefined;
 }
@@ -82,13 +85,17 @@ interface Counts {
 const PAGE_MAX = 300;
 /** Rows in one transaction of PostgreSQL, so that nobody waits long for their locks. */
 const ROWS_MAX = 1_000;
-/** Pages between two looks at the size, while the tally is full. */
-const PAGES_PER_PASS = 4;
+/** Pages between two looks at the size, while the tally is full: each look costs the grace of watchers. */
+const PAGES_PER_PASS = 16;
 /** How long a compaction that is urgent waits for the projector to have seen the purge, in ms. */
 const PROJECTION_WAIT_MS = 10_000;
 const PROJECTION_POLL_MS = 100;
-/** What watchers have, in ms, to follow up to what an urgent compaction forgets. */
-const WATCHERS_GRACE_MS = 1_000;
+/** What watchers have, in ms, to follow up to what an early compaction forgets: one that is further behind ends its node. */
+const WATCHERS_GRACE_MS = 15_000;
+/** The same while the tally takes no writes, and so nothing new is to be followed. */
+const NOSPACE_GRACE_MS = 1_000;
+/** Within which, in ms, a collector that sees the alarm begins: every submitter has one, and sees it too. */
+const TURN_MS = 10_000;
 /** A file is rewritten when so much of it is free: below that it is not worth a member's absence. */
 const FREE_SHARE_MIN = 0.2;
 const NOSPACE = "NOSPACE";
@@ -209,16 +216,18 @@ export class GarbageCollector {
       defragmented: false,
     };
     try {
-      const before = await store.storage(options);
+      const before = await this.#awaitTurn(options);
+      const full = before.alarms.includes(NOSPACE);
+      const pace = { sinceMs, graceMs: full ? NOSPACE_GRACE_MS : WATCHERS_GRACE_MS };
       this.#gauge(before);
       const skipped = await this.#whyNot(options);
       if (skipped === null) {
-        if (before.alarms.includes(NOSPACE)) await this.#makeRoom(counts, options);
-        await this.#purgeDue(counts, startedAtMs, options);
-        await this.#purgeEarly(counts, startedAtMs, options);
+        if (full) await this.#makeRoom(counts, options);
+        await this.#purgeDue(counts, sinceMs, options);
+        await this.#purgeEarly(counts, pace, options);
         await this.#compact(counts, options);
       }
-      await this.#retireHistory(counts, startedAtMs, options);
+      await this.#retireHistory(counts, sinceMs, options);
       await this.#shrink(counts, options);
       const after = await store.storage(options);
       this.#gauge(after);
@@ -231,6 +240,20 @@ export class GarbageCollector {
       this.#metrics.runs.inc({ outcome: "failed" });
       throw error;
     }
+  }
+
+  /** A member that defragments answers nothing, so that only one collector should go from one to the next; the others find the alarm ended. */
+  async #awaitTurn(options: AbortOptions): Promise<TallyStorage> {
+    const { store, clock, random } = this.#deps;
+    const storage = await store.storage(options);
+    if (!storage.alarms.includes(NOSPACE)) return storage;
+    await clock.sleep(random.next() * TURN_MS, options);
+    return await store.storage(options);
+  }
+
+  /** The age of what had this age when the collection began, so that it has an end. */
+  #grown(ageMs: number, sinceMs: number): number {
+    return ageMs + this.#deps.clock.monotonicMs() - sinceMs;
   }
 
   /** While history is not of this etcd, what it has seen of it is not known. */
@@ -248,22 +271,24 @@ export class GarbageCollector {
   }
 
   /** What is due by age. @see spec §9.1 */
-  async #purgeDue(counts: Counts, nowMs: number, options: AbortOptions): Promise<void> {
-    const { votesBeforeMs, recordsBeforeMs } = retentionCutoffs(this.#options.retention, nowMs);
-    counts.purgedVotes += await this.#purgeAll("votes", votesBeforeMs, counts, options);
-    counts.purgedRecords += await this.#purgeAll("all", recordsBeforeMs, counts, options);
+  async #purgeDue(counts: Counts, sinceMs: number, options: AbortOptions): Promise<void> {
+    const { votesMs, recordsMs } = this.#options.retention;
+    const votes = { ageMs: votesMs, sinceMs };
+    counts.purgedVotes += await this.#purgeAll("votes", votes, counts, options);
+    const records = { ageMs: recordsMs, sinceMs };
+    counts.purgedRecords += await this.#purgeAll("all", records, counts, options);
   }
 
   async #purgeAll(
     level: PurgeLevel,
-    settledBeforeMs: number,
+    due: { readonly ageMs: number; readonly sinceMs: number },
     counts: Counts,
     options: AbortOptions,
   ): Promise<number> {
     let purged = 0;
     let after: string | null = null;
     do {
-      const page = await this.#purgePage(level, settledBeforeMs, after, options);
+      const page = await this.#purgePage(level, due, after, options);
       purged += page.purged;
       counts.kept += page.kept;
       after = page.next;
@@ -273,12 +298,13 @@ export class GarbageCollector {
 
   async #purgePage(
     level: PurgeLevel,
-    settledBeforeMs: number,
+    { ageMs, sinceMs }: { readonly ageMs: number; readonly sinceMs: number },
     after: string | null,
     options: AbortOptions,
   ): Promise<{ readonly purged: number; readonly kept: number; readonly next: string | null }> {
     const { store, retention, audit, fault = noFault } = this.#deps;
-    const query = { level, settledBeforeMs, after, limit: this.#options.pageMax ?? PAGE_MAX };
+    const settledForMs = this.#grown(ageMs, sinceMs);
+    const query = { level, settledForMs, after, limit: this.#options.pageMax ?? PAGE_MAX };
     const { txIds, next } = await retention.purgeable(query, options);
     if (txIds.length === 0) return { purged: 0, kept: 0, next };
     const throughRevision = (await audit.position(options)) ?? 0n;
@@ -295,24 +321,28 @@ export class GarbageCollector {
   }
 
   /** Bounded by size: oldest first, until the tally is below the low mark or nothing more may go. */
-  async #purgeEarly(counts: Counts, nowMs: number, options: AbortOptions): Promise<void> {
+  async #purgeEarly(
+    counts: Counts,
+    { sinceMs, graceMs }: { readonly sinceMs: number; readonly graceMs: number },
+    options: AbortOptions,
+  ): Promise<void> {
     const { store, logger } = this.#deps;
     const { highMark, lowMark, earlyAfterMs } = this.#options.retention;
     if (!this.#isAbove(await store.storage(options), highMark)) return;
     // What is in use may be history that nobody needs.
     await this.#compact(counts, options);
     if (!this.#isAbove(await store.storage(options), lowMark)) return;
-    const { earlyBeforeMs } = retentionCutoffs(this.#options.retention, nowMs);
+    const due = { ageMs: earlyAfterMs, sinceMs };
     for (const level of ["votes", "all"] as const) {
       let after: string | null = null;
       let pages = 0;
       do {
-        const page = await this.#purgePage(level, earlyBeforeMs, after, options);
+        const page = await this.#purgePage(level, due, after, options);
         if (level === "votes") counts.earlyVotes += page.purged;
         else counts.earlyRecords += page.purged;
         after = page.next;
         if (after !== null && ++pages % PAGES_PER_PASS > 0) continue;
-        await this.#compactUrgently(counts, options);
+        await this.#compactUrgently(counts, graceMs, options);
         if (!this.#isAbove(await store.storage(options), lowMark)) return;
       } while (after !== null);
     }
@@ -331,7 +361,7 @@ export class GarbageCollector {
   }
 
   /** Forgets what was just purged, as soon as the projector and watchers have seen that it is. */
-  async #compactUrgently(counts: Counts, options: AbortOptions): Promise<void> {
+  async #compactUrgently(counts: Counts, graceMs: number, options: AbortOptions): Promise<void> {
     const { store, audit, clock } = this.#deps;
     const revision = await store.revision(options);
     const untilMs = clock.monotonicMs() + PROJECTION_WAIT_MS;
@@ -340,7 +370,7 @@ export class GarbageCollector {
       await clock.sleep(PROJECTION_POLL_MS, options);
       position = await audit.position(options);
     }
-    await clock.sleep(WATCHERS_GRACE_MS, options);
+    await clock.sleep(graceMs, options);
     await this.#compactTo(compactionTarget({ revision, position }, 0), counts, options);
   }
 
@@ -357,7 +387,9 @@ export class GarbageCollector {
     logger.error("etcd is full and takes no writes; making room", {
       ...sizesOf(await store.storage(options)),
     });
-    await this.#compactUrgently(counts, options);
+    await this.#compactUrgently(counts, NOSPACE_GRACE_MS, options);
+    // Another one may have been quicker.
+    if (!(await store.storage(options)).alarms.includes(NOSPACE)) return;
     await this.#defragment(counts, options);
     counts.disarmed += await store.disarm(options);
     fault("gc.disarmed");
@@ -382,19 +414,19 @@ export class GarbageCollector {
   }
 
   /** What PostgreSQL itself lets go, in bounded transactions. */
-  async #retireHistory(counts: Counts, nowMs: number, options: AbortOptions): Promise<void> {
+  async #retireHistory(counts: Counts, sinceMs: number, options: AbortOptions): Promise<void> {
     const { retention, fault = noFault } = this.#deps;
-    const { voteHistory } = this.#options.retention;
-    const cutoffs = retentionCutoffs(this.#options.retention, nowMs);
+    const { submissionsMs, voteHistoryMs, voteHistory } = this.#options.retention;
     const limit = ROWS_MAX;
     for (let moved = limit; moved === limit; ) {
-      const query = { confirmedBeforeMs: cutoffs.submissionsBeforeMs, limit };
+      const query = { confirmedForMs: this.#grown(submissionsMs, sinceMs), limit };
       moved = await retention.archiveSubmissions(query, options);
       fault("gc.archived");
       counts.archivedSubmissions += moved;
     }
     for (let gone = limit; gone === limit; ) {
-      const query = { recordedBeforeMs: cutoffs.voteHistoryBeforeMs, limit, to: voteHistory };
+      const recordedForMs = this.#grown(voteHistoryMs, sinceMs);
+      const query = { recordedForMs, limit, to: voteHistory };
       gone = await retention.retireVotes(query, options);
       fault("gc.retired");
       counts.retiredVotes += gone;

@@ -11,6 +11,7 @@ export interface PurgeablePage {
 /**
  * What history knows of when things may go, and what of its own it lets go. All calls are idempotent and work on
  * bounded numbers of rows, each in one database transaction. I/O failures reject with StoreError.
+ * Ages are in ms, and only the store's own clock tells them: a wrong clock elsewhere must make nothing older.
  * Violations, bans, their ends, receipts, transactions and tombstones stay for ever.
  * @see spec §9
  */
@@ -19,12 +20,12 @@ export interface RetentionStore {
    * Settled transactions that the tally need not hold any more at this level, oldest first, and that `notePurged` was not
    * told of: ABORTED_BYZANTINE without a submission under way, or CONFIRMED with its submission FINALIZED, its
    * confirmation noted and its tombstone there, so that it can't be submitted again.
-   * @param query `settledBeforeMs`: when history first saw it settled, in ms since the Unix epoch; `after` is the `next` of the page before
+   * @param query `settledForMs`: longer ago than this history first saw it settled; `after` is the `next` of the page before
    */
   purgeable(
     query: {
       readonly level: PurgeLevel;
-      readonly settledBeforeMs: number;
+      readonly settledForMs: number;
       readonly after: string | null;
       readonly limit: number;
     },
@@ -32,18 +33,18 @@ export interface RetentionStore {
   ): Promise<PurgeablePage>;
   /** Notes that the tally holds these no more at this level. "all" implies "votes". */
   notePurged(txIds: readonly TxId[], level: PurgeLevel, options?: AbortOptions): Promise<void>;
-  /** Moves submissions that were confirmed before then from the active ones to the archive, oldest first. @returns how many */
+  /** Moves submissions that were confirmed longer ago than this from the active ones to the archive, oldest first. @returns how many */
   archiveSubmissions(
-    query: { readonly confirmedBeforeMs: number; readonly limit: number },
+    query: { readonly confirmedForMs: number; readonly limit: number },
     options?: AbortOptions,
   ): Promise<number>;
   /**
-   * Takes votes that history recorded before then out of it, oldest first; "archive" moves them into a table of their own.
+   * Takes votes that history recorded longer ago than this out of it, oldest first; "archive" moves them into a table of their own.
    * @returns how many
    */
   retireVotes(
     query: {
-      readonly recordedBeforeMs: number;
+      readonly recordedForMs: number;
       readonly limit: number;
       readonly to: "delete" | "archive";
     },

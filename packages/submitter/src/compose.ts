@@ -32,6 +32,7 @@ import {
   type FlushableLogger,
   readyWhenAllPass,
   systemClock,
+  systemRandom,
   tokensOf,
 } from "@quorate/telemetry";
 import { addSubmitterRoutes } from "./api.ts";
@@ -114,6 +115,7 @@ export async function composeSubmitter(
       clock,
       logger,
       metrics,
+      random: systemRandom(),
       fault,
     },
   );

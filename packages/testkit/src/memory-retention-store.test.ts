@@ -2,8 +2,8 @@ import { retentionContract } from "./contracts/retention.contract.ts";
 import { createMemoryRetentionStore } from "./memory-retention-store.ts";
 
 retentionContract("memory", async () => {
-  const store = createMemoryRetentionStore();
   let nowMs = 1_000;
+  const store = createMemoryRetentionStore({ clock: { nowMs: () => ++nowMs } });
   return {
     store,
     other: store,
@@ -14,7 +14,9 @@ retentionContract("memory", async () => {
       store.submit({ txId, confirmedAtMs: stage === "confirmed" ? ++nowMs : null });
     },
     vote: async (txId) => store.recordVote(txId, ++nowMs),
-    nowMs: async () => ++nowMs,
+    age: async (ms) => {
+      nowMs += ms;
+    },
     rows: async () => {
       const { active, archived, votes, archivedVotes } = store;
       return { active, archived, votes, archivedVotes };

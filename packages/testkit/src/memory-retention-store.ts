@@ -1,5 +1,11 @@
 import type { TxId } from "@quorate/core";
-import type { AbortOptions, PurgeablePage, PurgeLevel, RetentionStore } from "@quorate/ports";
+import type {
+  AbortOptions,
+  Clock,
+  PurgeablePage,
+  PurgeLevel,
+  RetentionStore,
+} from "@quorate/ports";
 
 interface Settled {
   readonly status: "CONFIRMED" | "ABORTED_BYZANTINE";
@@ -26,6 +32,8 @@ export interface MemoryRetentionStore extends RetentionStore {
 }
 
 export interface MemoryRetentionStoreOptions {
+  /** The store's own, which tells how old what is. */
+  readonly clock: Pick<Clock, "nowMs">;
   /** Faults: `before` may throw (nothing has happened), `after` may throw (it has, and the reply is lost). */
   readonly faults?: {
     readonly before?: (operation: keyof RetentionStore) => void;
@@ -35,7 +43,7 @@ export interface MemoryRetentionStoreOptions {
 
 /** A RetentionStore in memory, with the semantics of the one in PostgreSQL. */
 export function createMemoryRetentionStore(
-  options: MemoryRetentionStoreOptions = {},
+  options: MemoryRetentionStoreOptions,
 ): MemoryRetentionStore {
   return new Memory(options);
 }
@@ -90,11 +98,12 @@ class Memory implements MemoryRetentionStore {
     options: AbortOptions = {},
   ): Promise<PurgeablePage> {
     return this.#call("purgeable", options, () => {
-      const { level, settledBeforeMs, after, limit } = query;
+      const { level, settledForMs, after, limit } = query;
+      const beforeMs = this.#options.clock.nowMs() - settledForMs;
       const place = ([txId, { settledAtMs }]: readonly [TxId, Settled]): string =>
         `${String(settledAtMs).padStart(16, "0")} ${txId}`;
       const rest = [...this.#settled]
-        .filter(([txId, row]) => row.settledAtMs < settledBeforeMs && this.#isFinal(txId, row))
+        .filter(([txId, row]) => row.settledAtMs < beforeMs && this.#isFinal(txId, row))
         .filter(([, row]) => (level === "votes" ? row.purged === null : row.purged !== "all"))
         .map((entry) => [place(entry), entry[0]] as const)
         .filter(([at]) => after === null || at > after)
@@ -117,12 +126,13 @@ class Memory implements MemoryRetentionStore {
   }
 
   archiveSubmissions(
-    { confirmedBeforeMs, limit }: Parameters<RetentionStore["archiveSubmissions"]>[0],
+    { confirmedForMs, limit }: Parameters<RetentionStore["archiveSubmissions"]>[0],
     options: AbortOptions = {},
   ): Promise<number> {
     return this.#call("archiveSubmissions", options, () => {
+      const beforeMs = this.#options.clock.nowMs() - confirmedForMs;
       const old = [...this.#active]
-        .filter(([, atMs]) => atMs !== null && atMs < confirmedBeforeMs)
+        .filter(([, atMs]) => atMs !== null && atMs < beforeMs)
         .sort(([, a], [, b]) => (a ?? 0) - (b ?? 0))
         .slice(0, limit);
       for (const [txId] of old) {
@@ -134,12 +144,13 @@ class Memory implements MemoryRetentionStore {
   }
 
   retireVotes(
-    { recordedBeforeMs, limit, to }: Parameters<RetentionStore["retireVotes"]>[0],
+    { recordedForMs, limit, to }: Parameters<RetentionStore["retireVotes"]>[0],
     options: AbortOptions = {},
   ): Promise<number> {
     return this.#call("retireVotes", options, () => {
+      const beforeMs = this.#options.clock.nowMs() - recordedForMs;
       const old = this.#votes
-        .filter(({ atMs }) => atMs < recordedBeforeMs)
+        .filter(({ atMs }) => atMs < beforeMs)
         .sort((a, b) => a.atMs - b.atMs)
         .slice(0, limit);
       this.#votes = this.#votes.filter((vote) => !old.includes(vote));

@@ -1,6 +1,6 @@
 import type { RetentionStore } from "@quorate/ports";
 
-import { bigintOf, numberOf, timeParameter } from "../row.ts";
+import { bigintOf, numberOf } from "../row.ts";
 import type { Queries } from "../session.ts";
 
 const SUBMISSION_COLUMNS = `
@@ -11,7 +11,7 @@ const SUBMISSION_COLUMNS = `
 const ARCHIVE_SUBMISSIONS = `
   WITH old AS (
     SELECT tx_id FROM submission
-    WHERE confirmed_at IS NOT NULL AND confirmed_at < $1 AND state = 'FINALIZED'
+    WHERE confirmed_at IS NOT NULL AND confirmed_at < now() - make_interval(secs => $1) AND state = 'FINALIZED'
     ORDER BY confirmed_at, tx_id LIMIT $2 FOR UPDATE SKIP LOCKED
   ), moved AS (
     DELETE FROM submission s USING old WHERE s.tx_id = old.tx_id RETURNING s.*
@@ -26,7 +26,7 @@ const VOTE_COLUMNS = `
 
 const OLD_VOTES = `
   old AS (
-    SELECT tx_id, node_id FROM vote_history WHERE received_at < $1
+    SELECT tx_id, node_id FROM vote_history WHERE received_at < now() - make_interval(secs => $1)
     ORDER BY received_at LIMIT $2 FOR UPDATE SKIP LOCKED
   ), gone AS (
     DELETE FROM vote_history v USING old
@@ -53,9 +53,9 @@ const COUNTS = {
 /** See `RetentionStore.archiveSubmissions`. */
 export async function archiveSubmissions(
   queries: Queries,
-  { confirmedBeforeMs, limit }: Parameters<RetentionStore["archiveSubmissions"]>[0],
+  { confirmedForMs, limit }: Parameters<RetentionStore["archiveSubmissions"]>[0],
 ): Promise<number> {
-  const values = [timeParameter(confirmedBeforeMs), limit];
+  const values = [confirmedForMs / 1_000, limit];
   const [row = {}] = await queries.query("archiving submissions", ARCHIVE_SUBMISSIONS, values);
   return numberOf(row, "count");
 }
@@ -63,10 +63,10 @@ export async function archiveSubmissions(
 /** See `RetentionStore.retireVotes`. */
 export async function retireVotes(
   queries: Queries,
-  { recordedBeforeMs, limit, to }: Parameters<RetentionStore["retireVotes"]>[0],
+  { recordedForMs, limit, to }: Parameters<RetentionStore["retireVotes"]>[0],
 ): Promise<number> {
   const text = to === "archive" ? ARCHIVE_VOTES : DELETE_VOTES;
-  const values = [timeParameter(recordedBeforeMs), limit];
+  const values = [recordedForMs / 1_000, limit];
   const [row = {}] = await queries.query("retiring votes", text, values);
   return numberOf(row, "count");
 }

@@ -2,14 +2,14 @@ import type { TxId } from "@quorate/core";
 import type { PurgeablePage, PurgeLevel, RetentionStore } from "@quorate/ports";
 import { StoreError } from "@quorate/ports";
 
-import { textOf, timeParameter, txIdOf } from "../row.ts";
+import { textOf, txIdOf } from "../row.ts";
 import type { Queries } from "../session.ts";
 
 // Only what can't be submitted any more: an abort that has no submission under way, and
 // a confirmation that the submission itself, active or archived, and the tombstone bear out.
 const purgeableBy = (due: string): string => `
   SELECT t.tx_id, t.settled_at::text AS settled_at FROM transaction_history t
-  WHERE t.${due} IS NULL AND t.settled_at IS NOT NULL AND t.settled_at < $1
+  WHERE t.${due} IS NULL AND t.settled_at IS NOT NULL AND t.settled_at < now() - make_interval(secs => $1)
     AND ($2::timestamptz IS NULL OR (t.settled_at, t.tx_id) > ($2::timestamptz, $3::text))
     AND CASE t.status
       WHEN 'ABORTED_BYZANTINE' THEN
@@ -41,10 +41,10 @@ export async function readPurgeable(
   queries: Queries,
   query: Parameters<RetentionStore["purgeable"]>[0],
 ): Promise<PurgeablePage> {
-  const { level, settledBeforeMs, after, limit } = query;
+  const { level, settledForMs, after, limit } = query;
   const [settledAt = null, txId = null] = after === null ? [] : placeOf(after);
   const rows = await queries.query("listing what may be purged", PURGEABLE[level], [
-    timeParameter(settledBeforeMs),
+    settledForMs / 1_000,
     settledAt,
     txId,
     limit + 1,

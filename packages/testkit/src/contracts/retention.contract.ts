@@ -13,8 +13,8 @@ export interface RetentionWorld {
   submission(txId: TxId, stage: "queued" | "finalized" | "confirmed"): Promise<void>;
   /** The projector sees a vote. */
   vote(txId: TxId): Promise<void>;
-  /** By the store's clock, in ms since the Unix epoch; every call is later than whatever was told before. */
-  nowMs(): Promise<number>;
+  /** Whatever was told before is so much older now, by the store's clock. */
+  age(ms: number): Promise<void>;
   /** Ids of rows, in any order. */
   rows(): Promise<{
     readonly active: readonly TxId[];
@@ -24,6 +24,8 @@ export interface RetentionWorld {
   }>;
   close(): Promise<void>;
 }
+
+const HOUR_MS = 3_600_000;
 
 /** The laws of `RetentionStore`, for every implementation. */
 export function retentionContract(name: string, makeWorld: () => Promise<RetentionWorld>): void {
@@ -38,25 +40,48 @@ export function retentionContract(name: string, makeWorld: () => Promise<Retenti
       await world.submission(txId, "confirmed");
       await world.transaction(txId, "CONFIRMED");
     };
-    const listed = async (
-      level: PurgeLevel,
-      settledBeforeMs?: number,
-    ): Promise<readonly TxId[]> => {
-      const before = settledBeforeMs ?? (await world.nowMs());
-      const query = { level, settledBeforeMs: before, after: null, limit: 100 };
+    const listed = async (level: PurgeLevel, settledForMs = 0): Promise<readonly TxId[]> => {
+      const query = { level, settledForMs, after: null, limit: 100 };
       return (await world.store.purgeable(query)).txIds;
     };
 
     test("what is confirmed and aborted is purgeable once it is old enough, oldest first", async () => {
       const [a, b, c] = [txIdOf("tx-b"), txIdOf("tx-a"), txIdOf("tx-c")];
-      const begin = await world.nowMs();
       await confirmed(a);
       await world.transaction(b, "ABORTED_BYZANTINE");
       await confirmed(c);
       for (const level of ["votes", "all"] as const) {
         expect(await listed(level)).toEqual([a, b, c]);
-        expect(await listed(level, begin)).toEqual([]);
+        expect(await listed(level, HOUR_MS)).toEqual([]);
       }
+    });
+
+    test("how old something is, the store's own clock says, and no caller's", async () => {
+      const [old, young] = [txIdOf("tx-old"), txIdOf("tx-young")];
+      await confirmed(old);
+      await world.vote(old);
+      await world.age(2 * HOUR_MS);
+      await confirmed(young);
+      await world.vote(young);
+      for (const level of ["votes", "all"] as const) {
+        expect(await listed(level, 3 * HOUR_MS)).toEqual([]);
+        expect(await listed(level, HOUR_MS)).toEqual([old]);
+      }
+      for (const [forMs, count] of [
+        [3 * HOUR_MS, 0],
+        [HOUR_MS, 1],
+      ] as const) {
+        const archived = { confirmedForMs: forMs, limit: 10 };
+        expect(await world.store.archiveSubmissions(archived)).toBe(count);
+        const retired = { recordedForMs: forMs, limit: 10, to: "archive" } as const;
+        expect(await world.store.retireVotes(retired)).toBe(count);
+      }
+      expect(await world.rows()).toEqual({
+        active: [young],
+        archived: [old],
+        votes: [young],
+        archivedVotes: [old],
+      });
     });
 
     test("what could still be submitted is not purgeable, whatever its status says", async () => {
@@ -92,20 +117,19 @@ export function retentionContract(name: string, makeWorld: () => Promise<Retenti
     test("a later status of the same transaction does not make it younger", async () => {
       const txId = txIdOf("tx-young");
       await confirmed(txId);
-      const then = await world.nowMs();
+      await world.age(2 * HOUR_MS);
       await world.transaction(txId, "CONFIRMED");
-      expect(await listed("votes", then)).toEqual([txId]);
+      expect(await listed("votes", HOUR_MS)).toEqual([txId]);
     });
 
     test("pages continue where the one before ended, though its transactions are not purged", async () => {
       const ids = [0, 1, 2, 3, 4].map((i) => txIdOf(`tx-page-${i}`));
       for (const txId of ids) await confirmed(txId);
-      const settledBeforeMs = await world.nowMs();
       const seen: TxId[] = [];
       let after: string | null = null;
       let pages = 0;
       do {
-        const query = { level: "votes", settledBeforeMs, after, limit: 2 } as const;
+        const query = { level: "votes", settledForMs: 0, after, limit: 2 } as const;
         const page: Awaited<ReturnType<RetentionStore["purgeable"]>> =
           await world.store.purgeable(query);
         seen.push(...page.txIds);
@@ -121,13 +145,14 @@ export function retentionContract(name: string, makeWorld: () => Promise<Retenti
       for (const txId of ids) await world.submission(txId, "confirmed");
       await world.submission(txIdOf("tx-final"), "finalized");
       await world.submission(txIdOf("tx-queued"), "queued");
-      const confirmedBeforeMs = await world.nowMs();
-      expect(await world.store.archiveSubmissions({ confirmedBeforeMs: 0, limit: 10 })).toBe(0);
-      expect(await world.store.archiveSubmissions({ confirmedBeforeMs, limit: 2 })).toBe(2);
+      const confirmedForMs = 0;
+      const tooOld = { confirmedForMs: HOUR_MS, limit: 10 };
+      expect(await world.store.archiveSubmissions(tooOld)).toBe(0);
+      expect(await world.store.archiveSubmissions({ confirmedForMs, limit: 2 })).toBe(2);
       expect([...(await world.rows()).archived].sort()).toEqual(ids.slice(0, 2));
       expect(await world.store.submissionCounts()).toEqual({ active: 3, archived: 2 });
-      expect(await world.other.archiveSubmissions({ confirmedBeforeMs, limit: 2 })).toBe(1);
-      expect(await world.store.archiveSubmissions({ confirmedBeforeMs, limit: 2 })).toBe(0);
+      expect(await world.other.archiveSubmissions({ confirmedForMs, limit: 2 })).toBe(1);
+      expect(await world.store.archiveSubmissions({ confirmedForMs, limit: 2 })).toBe(0);
       const { active, archived } = await world.rows();
       expect([...archived].sort()).toEqual(ids);
       expect([...active].sort()).toEqual(["tx-final", "tx-queued"]);
@@ -136,7 +161,7 @@ export function retentionContract(name: string, makeWorld: () => Promise<Retenti
     test("two clients that archive at once move each submission once", async () => {
       const ids = Array.from({ length: 20 }, (_, i) => txIdOf(`tx-both-${i}`));
       for (const txId of ids) await world.submission(txId, "confirmed");
-      const query = { confirmedBeforeMs: await world.nowMs(), limit: 20 };
+      const query = { confirmedForMs: 0, limit: 20 };
       const moved = await Promise.all(
         [world.store, world.other].map((store) => store.archiveSubmissions(query)),
       );
@@ -147,7 +172,7 @@ export function retentionContract(name: string, makeWorld: () => Promise<Retenti
     test("what is archived stays purgeable: it was submitted", async () => {
       const txId = txIdOf("tx-archived");
       await confirmed(txId);
-      await world.store.archiveSubmissions({ confirmedBeforeMs: await world.nowMs(), limit: 10 });
+      await world.store.archiveSubmissions({ confirmedForMs: 0, limit: 10 });
       expect(await listed("all")).toEqual([txId]);
     });
 
@@ -155,13 +180,14 @@ export function retentionContract(name: string, makeWorld: () => Promise<Retenti
       test(`old votes leave history in bounded numbers: ${to}`, async () => {
         const ids = [0, 1, 2].map((i) => txIdOf(`tx-vote-${i}`));
         for (const txId of ids) await world.vote(txId);
-        const recordedBeforeMs = await world.nowMs();
+        await world.age(2 * HOUR_MS);
+        const recordedForMs = HOUR_MS;
         const young = txIdOf("tx-vote-young");
         await world.vote(young);
-        expect(await world.store.retireVotes({ recordedBeforeMs, limit: 2, to })).toBe(2);
+        expect(await world.store.retireVotes({ recordedForMs, limit: 2, to })).toBe(2);
         expect([...(await world.rows()).votes].sort()).toEqual([ids[2], young]);
-        expect(await world.store.retireVotes({ recordedBeforeMs, limit: 2, to })).toBe(1);
-        expect(await world.store.retireVotes({ recordedBeforeMs, limit: 2, to })).toBe(0);
+        expect(await world.store.retireVotes({ recordedForMs, limit: 2, to })).toBe(1);
+        expect(await world.store.retireVotes({ recordedForMs, limit: 2, to })).toBe(0);
         const { votes, archivedVotes } = await world.rows();
         expect(votes).toEqual([young]);
         expect([...archivedVotes].sort()).toEqual(to === "archive" ? ids : []);
