@@ -55,8 +55,9 @@ export interface LoadReport {
 export async function loadPostgres(parameters: LoadParameters): Promise<LoadReport> {
   const { url, schema, signal, logger } = parameters;
   await checkMigrations(parameters.migrations);
-  const existed = await makeRoom(parameters);
+  let existed: Before | null = null;
   try {
+    existed = await makeRoom(parameters);
     await migrate({
       url,
       schema,
@@ -83,9 +84,10 @@ export async function loadPostgres(parameters: LoadParameters): Promise<LoadRepo
       migrated,
     };
   } catch (error) {
-    await undo(parameters, existed).catch((failure: unknown) =>
-      logger.error("what was there before the restore could not be put back", { failure }),
-    );
+    await undo(parameters, existed).catch((failure: unknown) => {
+      logger.error("what was there before the restore could not be put back", { failure });
+      if (existed === "kept") throw notPutBack(parameters, error);
+    });
     throw error;
   }
 }
@@ -129,9 +131,19 @@ async function makeRoom(parameters: LoadParameters): Promise<Before> {
   });
 }
 
-/** Only what this restore has made is dropped. */
-async function undo(parameters: LoadParameters, before: Before): Promise<void> {
+function notPutBack({ schema, keepAs }: LoadParameters, error: unknown): StoreError {
+  const why = error instanceof Error ? error.message : String(error);
+  return new StoreError(
+    error instanceof StoreError ? error.code : "UNAVAILABLE",
+    `${why}; what was in schema ${schema} before is whole and could not be put back: it is kept in schema ${keepAs}`,
+    { retryable: false, cause: error },
+  );
+}
+
+/** Only what this restore has made is dropped. @param before null when making room failed, and it is not known how far it came */
+async function undo(parameters: LoadParameters, before: Before | null): Promise<void> {
   const { url, schema, keepAs } = parameters;
+  if (before === null) return await undoRename(parameters);
   // Also when the reason was an abort.
   await withConnection({ url, schema }, async (connection) => {
     await connection.query("dropping", `DROP SCHEMA IF EXISTS ${quoted(schema)} CASCADE`);
@@ -141,6 +153,19 @@ async function undo(parameters: LoadParameters, before: Before): Promise<void> {
         "putting the schema back",
         `ALTER SCHEMA ${quoted(keepAs)} RENAME TO ${quoted(schema)}`,
       );
+  });
+}
+
+/** The reply to a renaming that took place may have been lost. */
+async function undoRename({ url, schema, keepAs }: LoadParameters): Promise<void> {
+  if (keepAs === null) return;
+  await withConnection({ url, schema }, async (connection) => {
+    if ((await countRelations(connection, schema)) !== null) return;
+    if ((await countRelations(connection, keepAs)) === null) return;
+    await connection.query(
+      "putting the schema back",
+      `ALTER SCHEMA ${quoted(keepAs)} RENAME TO ${quoted(schema)}`,
+    );
   });
 }
 
@@ -170,6 +195,11 @@ async function loadAll(connection: Connection, parameters: LoadParameters): Prom
   if (sender?.columns.includes("history_checked") === true) await unsettle(connection);
   if (sender?.columns.includes("frozen_reason") === true) await freeze(connection, parameters);
   else await connection.query("freezing the senders", "UPDATE sender SET frozen = true");
+  // Here and not later: whoever is killed between now and the end leaves nothing that a former leader may write to.
+  await fenceFormerLeaders(connection);
+  const position = shapes.find(({ name }) => name === "projector_position");
+  if (position?.columns.includes("lineage_id") === true)
+    await markPosition(connection, parameters.reason);
   return rows;
 }
 
@@ -247,11 +277,9 @@ async function mark(connection: Connection, parameters: LoadParameters): Promise
   const { reason } = parameters;
   // Again, for a migration calls checked what a person froze.
   await unsettle(connection);
-  await fenceFormerLeaders(connection);
   await freeze(connection, parameters);
-  await connection.query("marking the position", "UPDATE projector_position SET lineage_id = $1", [
-    reason,
-  ]);
+  // Again, for the backup may be older than the column.
+  await markPosition(connection, reason);
   const noted = await connection.query(
     "noting the restore",
     `INSERT INTO operator_log (action, subject, reason)
@@ -259,6 +287,13 @@ async function mark(connection: Connection, parameters: LoadParameters): Promise
     [reason],
   );
   return noted.length;
+}
+
+/** No etcd bears this name, so that history is folded again. */
+async function markPosition(queries: Queries, reason: string): Promise<void> {
+  await queries.query("marking the position", "UPDATE projector_position SET lineage_id = $1", [
+    reason,
+  ]);
 }
 
 /** Whoever froze a sender: what the chain holds since the backup is not in it. */
