@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { open, readdir, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { join, relative, resolve } from "node:path";
 import { createGunzip } from "node:zlib";
 
 import type { AbortOptions } from "@quorate/ports";
@@ -28,9 +28,10 @@ const SHA256_BYTES = 32;
  * who can write the directory can also write a manifest that fits.
  */
 export async function verifyBackup(
-  directory: string,
+  path: string,
   { signal }: AbortOptions = {},
 ): Promise<BackupVerdict> {
+  const directory = resolve(path);
   const read = await readManifest(directory);
   if (typeof read === "string") return { manifest: null, problems: [read] };
   const manifest = read;
@@ -127,6 +128,6 @@ async function filesIn(directory: string): Promise<readonly string[]> {
   const entries = await readdir(directory, { withFileTypes: true, recursive: true });
   return entries
     .filter((entry) => !entry.isDirectory())
-    .map((entry) => join(entry.parentPath, entry.name).slice(directory.length + 1))
+    .map((entry) => relative(directory, join(entry.parentPath, entry.name)))
     .sort();
 }
