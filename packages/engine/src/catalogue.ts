@@ -211,7 +211,7 @@ export function submitterMetrics(factory: MetricsFactory): SubmitterMetrics {
     }),
     historyRestarts: factory.counter({
       name: "history_restarts_total",
-      help: "Times that this process found another etcd than history was projected from: a snapshot was restored.",
+      help: "Times that history began again here: another etcd than it was projected from (a restored snapshot), or one compacted beyond it.",
       initial: [{}],
     }),
     peerReputation: factory.gauge({
