@@ -151,7 +151,10 @@ export interface Chain extends Lifecycle {
     at: "latest" | "pending" | bigint,
     options?: ReadOptions,
   ): Promise<bigint>;
-  /** The highest of the account's "latest" and "pending" counts over all endpoints that answer: no lower nonce is free. */
+  /**
+   * The highest of the account's "latest" and "pending" counts over all endpoints that answer, but not further above what
+   * two of them bear out than a pool holds: no lower nonce is free, and no single endpoint can push it out of reach.
+   */
   nonceFloor(address: EvmAddress, options?: AbortOptions): Promise<bigint>;
   balanceWei(address: EvmAddress, options?: AbortOptions): Promise<bigint>;
   /** The receipt by hash; null when it is in no canonical block. Never cached (a reorg removes it). */
