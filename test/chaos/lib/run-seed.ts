@@ -218,12 +218,14 @@ async function becomeFinal(
   const startedMs = performance.now();
   const seen = (): boolean => untilSeen === true && chaos.witness.violations.length > 0;
   while (performance.now() - startedMs < calmMsMax && !seen()) {
+    // A nonce that carries nothing (a filled gap, a cancelled one) may become final after the last result was confirmed.
     const { rows } = await chaos.pool
-      .query<{ done: string }>(
-        `SELECT count(*)::text AS done FROM "${world.schema}".submission WHERE confirmed_at IS NOT NULL`,
+      .query<{ done: string; live: string }>(
+        `SELECT (SELECT count(*) FROM "${world.schema}".submission WHERE confirmed_at IS NOT NULL)::text AS done,
+          (SELECT count(*) FROM "${world.schema}".slot WHERE state IN ('RESERVED', 'SIGNED', 'INCLUDED'))::text AS live`,
       )
       .catch(() => ({ rows: [] }));
-    if (Number(rows[0]?.done ?? 0) >= txs) break;
+    if (Number(rows[0]?.done ?? 0) >= txs && rows[0]?.live === "0") break;
     await sleep(POLL_MS, undefined, { signal });
   }
   return performance.now() - startedMs;
