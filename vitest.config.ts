@@ -18,7 +18,7 @@ export default defineConfig({
           name: "unit",
           include: [
             "packages/*/src/**/*.test.ts",
-            "test/{architecture,chaos,fuzz,property}/**/*.test.ts",
+            "test/{architecture,chaos,chaos-cluster,compose,fuzz,load,property,simulation,tla,trace}/**/*.test.ts",
           ],
           exclude: ["**/*.integration.test.ts", "**/node_modules/**", "**/dist/**"],
           testTimeout: 30_000,
@@ -32,8 +32,7 @@ export default defineConfig({
           include: [
             "packages/*/src/**/*.integration.test.ts",
             "test/integration/**/*.test.ts",
-            "test/attacks/**/*.integration.test.ts",
-            "test/chaos/**/*.integration.test.ts",
+            "test/{attacks,chaos,chaos-cluster,compose,load,property,trace}/**/*.integration.test.ts",
           ],
           testTimeout: 120_000,
           hookTimeout: 120_000,

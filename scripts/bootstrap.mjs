@@ -1,6 +1,6 @@
 // The newcomer's entry: makes this checkout runnable, then runs what was asked.
 //
-//   node scripts/bootstrap.mjs <setup|demo|test|bench|attacks|fuzz|chaos:submitter|check:observability|quorate> [args…]
+//   node scripts/bootstrap.mjs <command> [args…]      (--help names the commands)
 //
 // Needs Node 20 or newer and nothing else; everything it fetches stays inside
 // the checkout. All it has to say goes to standard error, so that the standard

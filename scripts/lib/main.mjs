@@ -21,6 +21,15 @@ Commands:
   fuzz      send mutated frames through a node's front door and check what it does
   chaos:submitter
             kill, stop and deceive submitters everywhere and count what reaches the chain
+  chaos     break a running cluster in nine ways and check that it does what it must
+  load      put load on a cluster and judge it by the specification's criteria
+  sim       run thousands of faulty worlds through the production code, each from one seed
+  check:tla
+            check the TLA+ model, and that each broken twin of it is caught
+  check:trace
+            hold what a run recorded against the model, step by step
+  test:compose
+            build the images, run the compose stack on a real engine and look at it
   test:browser
             look at the web page of a real cluster with this system's Chromium
   check:observability
@@ -40,6 +49,12 @@ const COMMANDS = {
   attacks: (args) => runSource("test/attacks/main.ts", args, {}),
   fuzz: (args) => runSource("test/fuzz/main.ts", args, { etcdOptional: true }),
   "chaos:submitter": (args) => runSource("test/chaos/main.ts", args, {}),
+  chaos: (args) => runSource("test/chaos-cluster/main.ts", args, {}),
+  load: (args) => runSource("test/load/main.ts", args, {}),
+  sim: (args) => runSource("test/simulation/main.ts", args, { etcdOptional: true }),
+  "check:tla": (args) => runSource("test/tla/main.ts", args, { etcdOptional: true }),
+  "check:trace": (args) => runSource("test/trace/main.ts", args, { etcdOptional: true }),
+  "test:compose": (args) => runSource("test/compose/main.ts", args, { etcdOptional: true }),
   "test:browser": (args) => runSource("test/browser/main.ts", args, {}),
   "check:observability": runObservabilityCheck,
   test: runTestCommand,
