@@ -190,5 +190,16 @@ export function mutateFrame(frame: RawFrame, around: Surroundings): Uint8Array {
   const signature = leaves.length === 0 ? frame.signature : sign(leaves, frame.signature, around);
   const count =
     random.below(12) > 0 ? leaves.length : pick(random, [0, leaves.length + 1, 257, 65_535]);
-  return writeFrame({ signature, leaves }, count);
+  return Buffer.concat([writeFrame({ signature, leaves }, count), extensionBy(signature)]);
+}
+
+/** After one frame in four, what may travel beside the votes: no vote may depend on what it says. */
+function extensionBy(signature: Uint8Array): Uint8Array {
+  const [draw = 0, length = 0] = signature;
+  if (draw % 4 > 0) return new Uint8Array();
+  // One in two is a readable trace context of the first vote.
+  const readable = length % 2 === 0;
+  const said = signature.subarray(2, readable ? 26 : 3 + (length % 60));
+  const bytes = readable ? Uint8Array.of(0, 0, ...said) : said;
+  return Uint8Array.of(255, bytes.length, ...bytes);
 }

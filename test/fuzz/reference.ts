@@ -57,7 +57,12 @@ export function writeFrame(frame: RawFrame, count: number = frame.leaves.length)
   ]);
 }
 
-function split(bytes: Uint8Array, count: number): Uint8Array[] | null {
+/** @param after what may follow the last part */
+function split(
+  bytes: Uint8Array,
+  count: number,
+  after: (rest: Uint8Array) => boolean = (rest) => rest.length === 0,
+): Uint8Array[] | null {
   const parts: Uint8Array[] = [];
   let rest = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   for (let i = 0; i < count; i++) {
@@ -67,15 +72,19 @@ function split(bytes: Uint8Array, count: number): Uint8Array[] | null {
     parts.push(rest.subarray(2, end));
     rest = rest.subarray(end);
   }
-  return rest.length === 0 ? parts : null;
+  return after(rest) ? parts : null;
 }
+
+/** An extension is a mark, its length, and so many bytes; it makes no difference to the votes. */
+const isExtension = (rest: Uint8Array): boolean =>
+  rest.length === 0 || (rest.length > 2 && rest[0] === 255 && rest[1] === rest.length - 2);
 
 /** Null unless it is a frame to the last byte. */
 export function readFrame(bytes: Uint8Array): RawFrame | null {
   if (bytes.length < 67 || bytes.length > 65_536 || bytes[0] !== 1) return null;
   const count = (bytes[65] ?? 0) * 256 + (bytes[66] ?? 0);
   if (count < 1 || count > 256) return null;
-  const leaves = split(bytes.subarray(67), count);
+  const leaves = split(bytes.subarray(67), count, isExtension);
   return leaves === null ? null : { signature: bytes.subarray(1, 65), leaves };
 }
 

@@ -49,7 +49,12 @@ export interface DecideContext {
    * reaches the chain before the submitter has verified it.
    */
   readonly verify: Verify;
+  /** Told as each step ends, in this order; it must not throw, and changes nothing. For tracing, which has a clock. */
+  readonly onStep?: ((step: DecideStep) => void) | undefined;
 }
+
+/** The steps of a decision: votes taken, a value's majority looked for, dissent looked for, the status moved on. */
+export type DecideStep = "count" | "threshold" | "byzantine" | "aggregate";
 
 /** What became of each vote that was put in, in order. */
 export type VoteOutcome =
@@ -99,7 +104,7 @@ interface Draft {
  * @see spec §3.1, §3.2, §3.4 and §6
  */
 export function decide(snapshot: TxSnapshot, input: DecideInput, context: DecideContext): Decision {
-  const { set } = context;
+  const { set, onStep } = context;
   assert(
     snapshot.record === null || snapshot.record.epoch === set.epoch,
     "the set is the transaction's",
@@ -118,12 +123,16 @@ export function decide(snapshot: TxSnapshot, input: DecideInput, context: Decide
     guilty: new Map([...snapshot.violations].map(([node, types]) => [node, new Set(types)])),
   };
   const outcomes = input.votes.map((vote) => takeVote(vote, snapshot, draft, input, context));
+  onStep?.("count");
   const opened = snapshot.record ?? openRecord(input, context);
   const effective = effectiveVotes(draft);
   const winner = winningValue(snapshot, effective, set.threshold);
+  onStep?.("threshold");
   const more = judgeMinority(winner, effective, draft, input, context);
+  onStep?.("byzantine");
 
   const verdict = nextState(snapshot, opened, draft, effective, winner, input, context);
+  onStep?.("aggregate");
   const silence = judgeSilence(
     {
       snapshot,

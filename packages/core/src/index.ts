@@ -20,6 +20,7 @@ export {
 export {
   type DecideContext,
   type DecideInput,
+  type DecideStep,
   type Decision,
   decide,
   type VoteOutcome,
@@ -108,6 +109,28 @@ export {
   type RetentionProblem,
 } from "./retention.ts";
 export {
+  type Digits,
+  type FinalSlotState,
+  type SignedNote,
+  STEP_FORMAT,
+  type Step,
+  type StepAttempt,
+  type StepBan,
+  type StepDecision,
+  type StepItem,
+  type StepLine,
+  type StepOp,
+  type StepOutcome,
+  type StepRecord,
+  type StepSight,
+  type StepSlot,
+  type StepStart,
+  type StepViolation,
+  type StepVote,
+  writeStepLine,
+} from "./step.ts";
+export { readStepLine } from "./step-reader.ts";
+export {
   type AttemptKind,
   isLiveSlot,
   SLOT_MOVES,
@@ -130,6 +153,14 @@ export {
   type TxWrites,
   type Violation,
 } from "./tally.ts";
+export {
+  decodeFrameTraces,
+  encodeFrameTraces,
+  parseTraceparent,
+  type TraceContext,
+  traceparentOf,
+  traceShareOf,
+} from "./trace-context.ts";
 export {
   addTrustee,
   changeThreshold,
@@ -159,6 +190,7 @@ export {
   decodeVote,
   encodeFrame,
   encodeVote,
+  extensionBytesOf,
   FRAME_OVERHEAD_BYTES,
   frameBytesOf,
   type OpenedFrame,

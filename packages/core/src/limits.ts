@@ -21,6 +21,20 @@ export const LIMITS = {
   votesPerFrameMax: 256,
   /** One gossip frame, in bytes: 256 votes of ordinary length, and less than a yamux window. */
   voteFrameBytesMax: 65_536,
+  /** What a frame may carry beside its votes, in bytes: its length is one byte. */
+  frameExtensionBytesMax: 255,
+  /** Votes of one frame whose trace goes on at the other nodes: 201 bytes with all, a hundredth of a full frame. */
+  frameTracesMax: 8,
+  /**
+   * Votes of one author that a node traces, and transactions that a submitter does: about seven spans each, 0.1 ms of a core.
+   * More is not needed to see where time goes, and nobody must be able to have everything traced.
+   */
+  tracedVotes: { perSecond: 20, burst: 100 },
+  tracedSubmissions: { perSecond: 50, burst: 200 },
+  /** Transactions whose trace a submitter can go on with: more than are in flight. */
+  tracedSubmissionsKeptMax: 5_000,
+  /** Own votes that are being traced between the request and their frame: more than two frames hold. */
+  tracedCastsMax: 1_000,
   /** Latest time that a vote may carry, in ms since the Unix epoch: beyond it ECMAScript has no dates. */
   issuedAtMsMax: 8_640_000_000_000_000,
   /** A vote's clock difference that passes without remark, in ms. */
@@ -80,4 +94,8 @@ export const LIMITS = {
   operatorCharsMax: 100,
   /** Request body of the HTTP API, in bytes: a vote request is under 300. */
   httpBodyBytesMax: 8_192,
+  /** Entries of any list in one line of a step file: a claim or a listing of bans has at most so many, and a longer one is no line of ours. */
+  stepItemsMax: 10_000,
+  /** One step file, in bytes, beyond which the recording ends: about three million steps, and less than a disk has. */
+  stepFileBytesMax: 1_073_741_824,
 } as const;

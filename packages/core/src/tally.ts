@@ -1,6 +1,7 @@
 import type { Evidence } from "./evidence.ts";
 import type { Epoch, NodeId, PeerId, TxId, Value } from "./ids.ts";
 import type { DissentPolicy, PunishmentProfile } from "./protocol-config.ts";
+import type { TraceContext } from "./trace-context.ts";
 import type { BanReason, EvidenceGrade, ViolationType } from "./violation.ts";
 import type { SignedVote, VerifiedVote } from "./vote.ts";
 import type { TxStatus } from "./vote-fsm.ts";
@@ -32,6 +33,8 @@ export interface TxRecord {
   /** Who had not voted when the deadline was judged; null before. */
   readonly absent: readonly NodeId[] | null;
   readonly chain: { readonly txHash: string; readonly blockNumber: string } | null;
+  /** Where the trace of the vote that completed the threshold goes on; absent when it is not traced. No rule looks at it. */
+  readonly traceContext?: TraceContext;
 }
 
 /** Everything recorded about one transaction at one revision. */

@@ -9,6 +9,7 @@ import {
   decodeVote,
   encodeFrame,
   encodeVote,
+  extensionBytesOf,
   FRAME_OVERHEAD_BYTES,
   frameBytesOf,
   openFrame,
@@ -255,6 +256,32 @@ describe("a frame", () => {
       const lying = concatBytes(bytes.slice(0, 65), u16(count), bytes.slice(67));
       expect(decodeFrame(lying)).toMatchObject({ ok: false, error: { code: "MALFORMED" } });
     }
+  });
+
+  it("carries an extension of 1 to 255 bytes beside its votes, outside their signature", () => {
+    const frame = frameOf(2);
+    for (const length of [1, 201, 255]) {
+      const extension = new Uint8Array(length).fill(7);
+      const bytes = encodeFrame({ ...frame, extension });
+      expect(bytes).toHaveLength(encodeFrame(frame).length + extensionBytesOf(extension));
+      const read = unwrap(decodeFrame(bytes));
+      expect(read).toEqual({ ...frame, extension });
+      expect(unwrap(openFrame(read))).toEqual(unwrap(openFrame(frame)));
+    }
+    for (const length of [0, 256])
+      expect(() => encodeFrame({ ...frame, extension: new Uint8Array(length) })).toThrow(
+        "1 to 255",
+      );
+  });
+
+  it("is refused when what follows the votes is no extension to the last byte", () => {
+    const bytes = encodeFrame(frameOf(2));
+    for (const rest of [[255], [255, 0], [255, 1], [255, 1, 9, 9], [254, 1, 9], [255, 2, 9]])
+      expect(decodeFrame(concatBytes(bytes, Uint8Array.from(rest)))).toMatchObject({
+        ok: false,
+        error: { code: "MALFORMED" },
+      });
+    expect(decodeFrame(concatBytes(bytes, Uint8Array.of(255, 1, 9))).ok).toBe(true);
   });
 
   it("is refused in another version, and above its size before anything is read", () => {

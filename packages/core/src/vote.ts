@@ -182,6 +182,11 @@ export function rootSigningBytes(size: number, root: Uint8Array): Uint8Array {
 export interface VoteFrame {
   readonly signature: Uint8Array;
   readonly leaves: readonly Uint8Array[];
+  /**
+   * What travels beside the votes (trace contexts), 1 to `LIMITS.frameExtensionBytesMax` bytes. The trustee's signature is
+   * not over it and no vote depends on it; the author's outer signature is.
+   */
+  readonly extension?: Uint8Array;
 }
 
 /**
@@ -201,16 +206,35 @@ export function signFrame(
   return { signature, leaves };
 }
 
-/** Frame bytes: version, signature, count, then each leaf behind its length. */
+/** No leaf is so long that its length begins with this byte. */
+const EXTENSION_MARK = 0xff;
+
+/**
+ * Frame bytes: version, signature, count, then each leaf behind its length. After them, if there is one, the
+ * extension behind a mark and its length in one byte.
+ */
 export function encodeFrame(frame: VoteFrame): Uint8Array {
+  const { extension } = frame;
   const bytes = concatBytes(
     Uint8Array.of(FRAME_VERSION),
     frame.signature,
     u16(frame.leaves.length),
     ...frame.leaves.map(lengthPrefixed),
+    ...(extension === undefined ? [] : [marked(extension)]),
   );
   assert(bytes.length <= LIMITS.voteFrameBytesMax, "publisher splits frames before they grow");
   return bytes;
+}
+
+function marked(extension: Uint8Array): Uint8Array {
+  const { length } = extension;
+  assert(length >= 1 && length <= LIMITS.frameExtensionBytesMax, "an extension has 1 to 255 bytes");
+  return concatBytes(Uint8Array.of(EXTENSION_MARK, length), extension);
+}
+
+/** Bytes that an extension adds to a frame. */
+export function extensionBytesOf(extension: Uint8Array): number {
+  return extension.length + 2;
 }
 
 /** Bytes that one vote adds to a frame; with `FRAME_OVERHEAD_BYTES` it lets a publisher split in time. */
@@ -228,9 +252,29 @@ export function decodeFrame(bytes: Uint8Array): Result<VoteFrame, VoteError> {
   const count = (bytes[65] ?? 0) * 256 + (bytes[66] ?? 0);
   if (count < 1 || count > LIMITS.votesPerFrameMax)
     return refuse("MALFORMED", "frame must hold 1 to 256 votes");
-  const leaves = readFields(bytes.subarray(FRAME_OVERHEAD_BYTES), count);
-  if (leaves === null) return refuse("MALFORMED", "votes do not fit the frame");
-  return ok({ signature, leaves: leaves.map((leaf) => leaf.slice()) });
+  const rest = bytes.subarray(FRAME_OVERHEAD_BYTES);
+  const end = endOfFields(rest, count);
+  const leaves = end === null ? null : readFields(rest.subarray(0, end), count);
+  if (end === null || leaves === null) return refuse("MALFORMED", "votes do not fit the frame");
+  const votes = { signature, leaves: leaves.map((leaf) => leaf.slice()) };
+  if (end === rest.length) return ok(votes);
+  // Its shape is checked, so that every byte belongs to the frame; what it says is its reader's matter.
+  const extension = rest.slice(end + 2);
+  if (rest[end] !== EXTENSION_MARK || rest[end + 1] !== extension.length || extension.length === 0)
+    return refuse("MALFORMED", "what follows the votes is no extension");
+  return ok({ ...votes, extension });
+}
+
+/** Where the fields end; null when they reach beyond the bytes. */
+function endOfFields(bytes: Uint8Array, count: number): number | null {
+  let at = 0;
+  for (let i = 0; i < count; i++) {
+    const high = bytes[at];
+    const low = bytes[at + 1];
+    if (high === undefined || low === undefined) return null;
+    at += 2 + high * 256 + low;
+  }
+  return at <= bytes.length ? at : null;
 }
 
 /** A frame that decoded well: its votes with their proofs, and what its signature is over. Not verified. */
