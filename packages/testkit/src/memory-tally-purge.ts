@@ -25,9 +25,11 @@ function purgeOne(
   if (level === "votes" && tx.votes.size === 0 && tx.decision !== null) return "gone";
   // Its version is also the revision of its last change: every commit rewrites the status.
   if (tx.version > throughRevision && tx.votes.size > 0) return "kept";
+  // Watchers see what etcd's keys tell: a decision that had to be written, and votes that went.
+  if (tx.decision === null) changes.push({ kind: "decision", txId, decision });
+  if (tx.votes.size > 0) changes.push({ kind: "archived", txId });
   tx.decision ??= decision;
   tx.votes.clear();
-  changes.push({ kind: "archived", txId });
   if (level === "votes") {
     // Moved on, so that what was decided on the votes finds its guard void.
     tx.version = shared.nextRevision;

@@ -234,11 +234,13 @@ export class MemoryTallyStore implements TallyStore, Election, TallyMaintenance 
         x.created === y.created ? (a < b ? -1 : 1) : x.created < y.created ? -1 : 1,
       );
       const from = after === null ? 0 : all.findIndex(([txId]) => txId === after) + 1;
+      // Cut after what is not listed is left out: a page of nothing else would look like the end.
       return all
-        .slice(from, from + limit)
+        .slice(from)
         .flatMap(([txId, { status, record }]) =>
           record === null ? [] : [{ txId, status, record }],
-        );
+        )
+        .slice(0, limit);
     });
   }
 
@@ -518,7 +520,10 @@ export class MemoryTallyStore implements TallyStore, Election, TallyMaintenance 
       changes.push({ kind: "decision", txId, decision: writes.decision });
     }
     for (const violation of writes.violations) {
-      tx.violations.set(violationKey(violation), violation);
+      const key = violationKey(violation);
+      tx.violations.set(key, violation);
+      // One key, also when it was recorded before anybody voted.
+      shared.strayViolations.delete(key);
       changes.push({ kind: "violation", violation });
     }
     for (const ban of writes.bans) {
