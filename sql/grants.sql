@@ -30,3 +30,6 @@ GRANT USAGE ON SEQUENCE byzantine_violations_id_seq TO :"projector";
 GRANT DELETE ON vote_history TO :"submitter";
 GRANT INSERT ON vote_history_archive TO :"submitter";
 GRANT UPDATE (votes_purged_at, purged_at) ON transaction_history TO :"submitter";
+
+-- Backups are made with the submitter's configuration: its role says that there is one.
+GRANT INSERT ON backup_made TO :"submitter";

@@ -20,6 +20,12 @@ COLUMN attempt.created_at timestamp with time zone NOT NULL DEFAULT now()
 COLUMN attempt.last_sent_at timestamp with time zone
 COLUMN attempt.sent_count integer NOT NULL DEFAULT 0
 COLUMN attempt.last_outcome text
+COLUMN backup_made.id bigint NOT NULL GENERATED ALWAYS AS IDENTITY
+COLUMN backup_made.taken_at timestamp with time zone NOT NULL
+COLUMN backup_made.finished_at timestamp with time zone NOT NULL DEFAULT now()
+COLUMN backup_made.tool text NOT NULL
+COLUMN backup_made.directory text NOT NULL
+COLUMN backup_made.bytes bigint NOT NULL
 COLUMN ban_lifts.id bigint NOT NULL GENERATED ALWAYS AS IDENTITY
 COLUMN ban_lifts.peer_id text NOT NULL
 COLUMN ban_lifts.node_id text
@@ -239,6 +245,10 @@ CONSTRAINT attempt.attempt_kind_check CHECK ((kind = ANY (ARRAY['ORIGINAL'::text
 CONSTRAINT attempt.attempt_pkey PRIMARY KEY (hash)
 CONSTRAINT attempt.attempt_raw_check CHECK ((octet_length(raw) > 0))
 CONSTRAINT attempt.attempt_sent_count_check CHECK ((sent_count >= 0))
+CONSTRAINT backup_made.backup_made_bytes_check CHECK ((bytes >= 0))
+CONSTRAINT backup_made.backup_made_check CHECK ((taken_at <= finished_at))
+CONSTRAINT backup_made.backup_made_directory_check CHECK ((length(directory) <= 4096))
+CONSTRAINT backup_made.backup_made_pkey PRIMARY KEY (id)
 CONSTRAINT ban_lifts.ban_lifts_kind_check CHECK ((kind = ANY (ARRAY['OPERATOR'::text, 'UNPROVEN'::text])))
 CONSTRAINT ban_lifts.ban_lifts_peer_id_revision_key UNIQUE (peer_id, revision)
 CONSTRAINT ban_lifts.ban_lifts_pkey PRIMARY KEY (id)
@@ -322,6 +332,8 @@ CONSTRAINT vote_history.vote_history_pkey PRIMARY KEY (tx_id, node_id)
 CREATE UNIQUE INDEX attempt_original ON quorate.attempt USING btree (chain_id, sender, nonce) WHERE (kind = 'ORIGINAL'::text)
 CREATE UNIQUE INDEX attempt_pkey ON quorate.attempt USING btree (hash)
 CREATE INDEX attempt_slot ON quorate.attempt USING btree (chain_id, sender, nonce, seq)
+CREATE UNIQUE INDEX backup_made_pkey ON quorate.backup_made USING btree (id)
+CREATE INDEX backup_made_taken_at ON quorate.backup_made USING btree (taken_at)
 CREATE UNIQUE INDEX ban_lifts_peer_id_revision_key ON quorate.ban_lifts USING btree (peer_id, revision)
 CREATE UNIQUE INDEX ban_lifts_pkey ON quorate.ban_lifts USING btree (id)
 CREATE UNIQUE INDEX banned_peers_pkey ON quorate.banned_peers USING btree (peer_id)
@@ -369,6 +381,8 @@ CREATE INDEX vote_history_received_at ON quorate.vote_history USING btree (recei
 -- triggers
 CREATE TRIGGER guard BEFORE INSERT OR DELETE OR UPDATE ON quorate.attempt FOR EACH ROW EXECUTE FUNCTION guard_attempt()
 CREATE TRIGGER no_truncate BEFORE TRUNCATE ON quorate.attempt FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE ON quorate.backup_made FOR EACH ROW EXECUTE FUNCTION refuse_change()
+CREATE TRIGGER no_truncate BEFORE TRUNCATE ON quorate.backup_made FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE ON quorate.ban_lifts FOR EACH ROW EXECUTE FUNCTION refuse_change()
 CREATE TRIGGER no_truncate BEFORE TRUNCATE ON quorate.ban_lifts FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE ON quorate.byzantine_violations FOR EACH ROW EXECUTE FUNCTION refuse_change()

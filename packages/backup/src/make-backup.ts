@@ -6,7 +6,7 @@ import { createGzip } from "node:zlib";
 import type { ClusterId } from "@quorate/core";
 import type { AbortOptions, Clock, Logger } from "@quorate/ports";
 import { createEtcdTallyStore, withEtcdSnapshot } from "@quorate/store-etcd";
-import { type PostgresDump, withPostgresDump } from "@quorate/store-postgres";
+import { type PostgresDump, recordBackup, withPostgresDump } from "@quorate/store-postgres";
 import { BackupError } from "./errors.ts";
 import { createFile, type FileSink, syncDirectory, writeFileFrom } from "./files.ts";
 import {
@@ -32,6 +32,8 @@ export interface MakeBackupParameters extends AbortOptions {
   readonly timeoutMs?: number;
   /** Told as it goes. */
   readonly onProgress?: (message: string) => void;
+  /** Told when the backup stands and PostgreSQL could not keep that it does: the alert on its age will ring. */
+  readonly onUnrecorded?: (error: unknown) => void;
 }
 
 export interface MakeBackupDependencies {
@@ -49,7 +51,8 @@ export interface MakeBackupDependencies {
  * round a restored submitter could hold submissions that the restored etcd has not decided, and might still
  * abort. What etcd has beyond PostgreSQL is projected and queued again, and the contract's events tell what of it is done.
  *
- * All is written beside the directory, read back and checked, and then renamed: what bears the name is whole.
+ * All is written beside the directory, read back and checked, and then renamed: what bears the name is whole. Only then
+ * is it recorded in PostgreSQL that there is one; where that fails the backup is as good.
  * @throws BackupError EXISTS, NO_CLUSTER, NOT_GOOD, WRITE; StoreError
  */
 export async function makeBackup(
@@ -69,17 +72,36 @@ export async function makeBackup(
   await checkCluster(parameters, dependencies);
   await mkdir(dirname(directory), { recursive: true });
   await mkdir(partial, { mode: 0o700 });
+  const startedMs = dependencies.clock.monotonicMs();
+  let manifest: Manifest;
   try {
     await mkdir(join(partial, "postgres"), { mode: 0o700 });
-    const manifest = await writeAll(partial, parameters, dependencies);
+    manifest = await writeAll(partial, parameters, dependencies);
     await rename(partial, directory);
     await syncDirectory(dirname(directory));
-    return manifest;
   } catch (error) {
     // What is left of it has no manifest, and not the name.
     await rm(partial, { recursive: true, force: true }).catch(() => {});
     parameters.signal?.throwIfAborted();
     throw asBackupError(error);
+  }
+  // Not cut short by the signal: the backup is there.
+  const takenAgoMs = dependencies.clock.monotonicMs() - startedMs;
+  await record(manifest, { ...parameters, directory, takenAgoMs });
+  return manifest;
+}
+
+async function record(
+  manifest: Manifest,
+  made: MakeBackupParameters & { readonly takenAgoMs: number },
+): Promise<void> {
+  const { postgresUrl: url, schema, tool, directory, takenAgoMs, onUnrecorded } = made;
+  const files = [manifest.etcd, ...manifest.postgres.tables];
+  const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
+  try {
+    await recordBackup({ url, schema }, { takenAgoMs, tool, directory, bytes });
+  } catch (error) {
+    onUnrecorded?.(error);
   }
 }
 

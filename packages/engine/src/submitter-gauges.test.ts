@@ -5,6 +5,7 @@ import { SenderWorld } from "./test-sender-world.ts";
 
 let world: SenderWorld;
 let gauges: SubmitterGauges;
+let lastBackup: () => Promise<number>;
 
 const value = (name: string): number | null => world.metrics.value(name);
 
@@ -12,9 +13,18 @@ beforeEach(() => {
   world = new SenderWorld();
   const { submissions, chain, clock, logger, metrics } = world;
   const signer = memoryChainSigner(world.sender.address);
+  lastBackup = async () => 0;
   gauges = new SubmitterGauges(
     { kind: "confirmations", blocks: 2 },
-    { submissions, chain, signer, clock, logger, metrics },
+    {
+      submissions,
+      chain,
+      signer,
+      lastBackupSeconds: () => lastBackup(),
+      clock,
+      logger,
+      metrics,
+    },
   );
 });
 
@@ -45,6 +55,21 @@ describe("what a submitter looks at", () => {
     expect(value("submitter_balance_ether")).toBeNaN();
     expect(value("chain_endpoints_up")).toBe(0);
     expect(world.metrics.value("submitter_watch_failures_total", { what: "chain" })).toBe(1);
+  });
+
+  test("is when the last backup was taken: unknown before the first look, 0 when never, the last word while PostgreSQL is away", async () => {
+    const name = "backup_last_success_timestamp_seconds";
+    expect(value(name)).toBeNaN();
+    await gauges.look();
+    expect(value(name)).toBe(0);
+    lastBackup = async () => 1_700_000_000;
+    await gauges.look();
+    expect(value(name)).toBe(1_700_000_000);
+    world.storeFault = () => {
+      throw new Error("gone");
+    };
+    await gauges.look();
+    expect(value(name)).toBe(1_700_000_000);
   });
 
   test("says that PostgreSQL is away, and looks at the chain all the same", async () => {

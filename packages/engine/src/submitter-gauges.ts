@@ -20,6 +20,7 @@ export interface SubmitterWatchMetrics {
   readonly endpoints: Gauge;
   readonly endpointsUp: Gauge;
   readonly postgresUp: Gauge;
+  readonly lastBackup: Gauge;
   readonly failures: Counter<"what">;
 }
 
@@ -56,6 +57,10 @@ export function submitterWatchMetrics(factory: MetricsFactory): SubmitterWatchMe
       name: "postgres_up",
       help: "1 when PostgreSQL answered the last look, 0 when it did not.",
     }),
+    lastBackup: factory.gauge({
+      name: "backup_last_success_timestamp_seconds",
+      help: "When the newest backup that PostgreSQL knows of was taken, since the Unix epoch; 0 when none ever was.",
+    }),
     failures: factory.counter({
       name: "submitter_watch_failures_total",
       help: "Looks that failed, by what was looked at.",
@@ -69,6 +74,8 @@ export interface SubmitterGaugesDependencies {
   readonly submissions: Pick<SubmissionStore, "senderState" | "list">;
   readonly chain: Pick<Chain, "chainId" | "endpointReports">;
   readonly signer: Pick<ChainSigner, "address">;
+  /** When the newest backup was taken, in seconds since the Unix epoch; 0 when none ever was. */
+  readonly lastBackupSeconds: (options: AbortOptions) => Promise<number>;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: MetricsFactory;
@@ -92,6 +99,7 @@ export class SubmitterGauges {
     this.#metrics = submitterWatchMetrics(dependencies.metrics);
     // Not 0: nobody has looked yet, and 0 is an alarm.
     this.#metrics.balance.set({}, Number.NaN);
+    this.#metrics.lastBackup.set({}, Number.NaN);
   }
 
   /** Resolves when aborted. A server that is away is a figure, not an end. */
@@ -129,6 +137,7 @@ export class SubmitterGauges {
     const [oldest] = (await submissions.list(page, options)).submissions;
     const ageMs = oldest === undefined ? 0 : Math.max(0, clock.nowMs() - oldest.queuedAtMs);
     this.#metrics.oldestPending.set({}, ageMs / MS_PER_SECOND);
+    this.#metrics.lastBackup.set({}, await this.#deps.lastBackupSeconds(options));
     return state?.nextNonce ?? 0n;
   }
 

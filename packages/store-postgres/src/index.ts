@@ -1,4 +1,5 @@
 export { createAuditLog } from "./audit-log.ts";
+export { type BackupMade, lastBackupSeconds, recordBackup } from "./backup/backup-log.ts";
 export type { SequenceState, TableShape } from "./backup/catalog.ts";
 export {
   type DumpedSender,

@@ -14,6 +14,7 @@ import {
 } from "@quorate/backup";
 import { type ClusterId, parseClusterId } from "@quorate/core";
 import { locateEtcd } from "@quorate/devkit";
+import { StoreError } from "@quorate/ports";
 import {
   describeProblems,
   loadSettings,
@@ -82,6 +83,7 @@ function withProblems(error: unknown): unknown {
 /** Makes a backup. */
 export async function backupAction(options: BackupOptions, terminal: Terminal): Promise<number> {
   const { out, ...source } = sourceOf(options);
+  let recorded = true;
   const manifest = await untilInterrupted((signal) =>
     makeBackup(
       {
@@ -90,13 +92,28 @@ export async function backupAction(options: BackupOptions, terminal: Terminal): 
         tool: VERSION,
         signal,
         onProgress: (message) => terminal.note(message),
+        onUnrecorded: (error) => {
+          recorded = false;
+          terminal.note(unrecorded(error));
+        },
       },
       world(),
     ),
   );
-  if (options.json === true) terminal.data(jsonDocument({ directory: resolve(out), manifest }));
+  if (options.json === true)
+    terminal.data(jsonDocument({ directory: resolve(out), recorded, manifest }));
   else terminal.data(renderManifest(out, manifest));
   return EXIT.ok;
+}
+
+/** The backup is good all the same, so the command succeeds; who relies on the alert has to know why it rings. */
+function unrecorded(error: unknown): string {
+  const why = error instanceof Error ? error.message : String(error);
+  const advice =
+    error instanceof StoreError && error.code === "SCHEMA"
+      ? "the schema is older than this release; a submitter that starts brings it up to date"
+      : "the role needs INSERT on backup_made";
+  return `warning: the backup is whole, but PostgreSQL did not keep that it was made, and LastBackupTooOld goes by that: ${why} (${advice})`;
 }
 
 /** From the configuration, with what flags say otherwise. */

@@ -143,6 +143,15 @@ export const stores: DashboardSpec = {
         },
         {
           kind: "stat",
+          title: "Last backup, ago",
+          unit: "s",
+          red: 93_600,
+          mayBeEmpty: true,
+          note: "By the time its PostgreSQL part was taken. Empty when none was ever made.",
+          queries: [{ expr: "time() - (max(backup_last_success_timestamp_seconds) > 0)" }],
+        },
+        {
+          kind: "stat",
           title: "Active submissions",
           queries: [{ expr: "max(postgres_active_submissions)" }],
         },
