@@ -1,3 +1,4 @@
+import { dirname } from "node:path";
 import { LIMITS } from "@quorate/core";
 import { createEd25519, createVoteSigner } from "@quorate/crypto-sodium";
 import { dashboardAssets } from "@quorate/dashboard";
@@ -14,6 +15,7 @@ import {
   createMetrics,
   createOpsServer,
   createTracing,
+  DiskWatch,
   type FlushableLogger,
   readyWhenAllPass,
   systemClock,
@@ -88,6 +90,17 @@ export function composeNode(settings: NodeSettings, file: string | null, version
       fault: faultPointFrom(process.env),
     },
   );
+  const disks = new DiskWatch(
+    {
+      directories: new Map([
+        ["journal", dirname(pathBeside(file, settings.journalFile))],
+        ["accusations", dirname(pathBeside(file, settings.accusationsFile))],
+      ]),
+    },
+    { clock, logger, metrics },
+  );
+  const watching = new AbortController();
+  let watched: Promise<void> = Promise.resolve();
   const server = createOpsServer({
     ...api,
     metrics,
@@ -122,15 +135,18 @@ export function composeNode(settings: NodeSettings, file: string | null, version
     start: async (options?: AbortOptions) => {
       await tracing.start();
       await node.start(options ?? {});
+      watched = disks.run(watching);
       await server.start(options);
       logger.info("api listening", { ...server.address() });
     },
     stop: async (options?: AbortOptions) => {
+      watching.abort(new Error("the node stops"));
       // Votes first: a request in flight gets its answer while the pipeline still works.
       await node.stop(options ?? {});
       endFeed();
       feed.close();
       await emptyAcceptQueue(server.app.server, { clock });
+      await watched;
       await server.stop(options);
       await tracing.shutdown();
     },

@@ -10,7 +10,7 @@ import { createGossipMetrics } from "@quorate/network-libp2p";
 import type { MetricOptions, MetricsFactory } from "@quorate/ports";
 import { etcdMetrics } from "@quorate/store-etcd";
 import { postgresMetrics } from "@quorate/store-postgres";
-import { createMetrics } from "@quorate/telemetry";
+import { createMetrics, diskMetrics } from "@quorate/telemetry";
 
 export type MetricKind = "counter" | "gauge" | "histogram";
 export type MetricApp = "node" | "submitter";
@@ -46,6 +46,7 @@ const SOURCES: readonly Source[] = [
     declare: (f) =>
       createGossipMetrics(f, { connections: none, meshPeers: none, strangers: none, muted: none }),
   },
+  { subject: "Disks", apps: ["node"], declare: diskMetrics },
   { subject: "Submission and history", apps: ["submitter"], declare: submitterMetrics },
   { subject: "Account, chain and queue", apps: ["submitter"], declare: submitterWatchMetrics },
   { subject: "Retention", apps: ["submitter"], declare: garbageMetrics },

@@ -27,6 +27,13 @@ export {
   parseTokenList,
   readTokensFile,
 } from "./api-tokens.ts";
+export {
+  DISK_VOLUMES,
+  type DiskSpace,
+  type DiskVolume,
+  DiskWatch,
+  diskMetrics,
+} from "./disk-space.ts";
 export { TelemetryError } from "./errors.ts";
 export { addEventRoute, createEventFeed, type EventFeed, type FeedSocket } from "./event-feed.ts";
 export { type ErrorBody, errorBody } from "./http-errors.ts";

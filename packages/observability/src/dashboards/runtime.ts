@@ -58,6 +58,17 @@ export const runtime: DashboardSpec = {
         },
         {
           kind: "time",
+          title: "Free on the nodes' data disks",
+          note: "Of the file systems that hold the journals of votes and accusations. etcd's and PostgreSQL's disks are watched where they are.",
+          unit: "percentunit",
+          red: 0.1,
+          below: true,
+          queries: [
+            { expr: "disk_free_bytes / disk_size_bytes", legend: "{{instance}} {{volume}}" },
+          ],
+        },
+        {
+          kind: "time",
           title: "Up since",
           unit: "s",
           queries: [{ expr: `time() - process_start_time_seconds${OURS}`, legend: "{{instance}}" }],
