@@ -14,6 +14,7 @@ interface Options {
   readonly json?: true;
   readonly short?: true;
   readonly dir?: string;
+  readonly steps?: string;
 }
 
 const USAGE_ERROR = 2;
@@ -51,11 +52,13 @@ function list(attacks: readonly Attack[], { json }: Options): void {
 async function rehearse(attacks: readonly Attack[], options: Options): Promise<number> {
   const kept = options.dir === undefined ? null : resolve(options.dir);
   if (kept !== null) await mkdir(kept, { recursive: true });
+  const stepsDirectory = options.steps === undefined ? undefined : resolve(options.steps);
   const directory = await mkdtemp(join(kept ?? tmpdir(), "quorate-attacks-"));
   const startedMs = performance.now();
   try {
     const results = await runAttacks(attacks, {
       directory,
+      stepsDirectory,
       say: progress,
       onResult: (result) => progress(`${renderResult(result)}\n`),
     });
@@ -80,6 +83,7 @@ const program = new Command("attacks")
   .option("--list", "say which attacks there are, and run none")
   .option("--json", "one JSON document on standard output; progress goes to standard error")
   .option("--dir <dir>", "keep keys, data and logs in a new folder there")
+  .option("--steps <dir>", "record each step on durable state there, for check:trace")
   .action(async (names: readonly string[], options: Options) => {
     process.exitCode = await run(names, options);
   });

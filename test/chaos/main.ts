@@ -14,6 +14,7 @@ interface Options {
   readonly mutant?: string;
   readonly json?: true;
   readonly dir?: string;
+  readonly steps?: string;
 }
 
 const USAGE_ERROR = 2;
@@ -46,6 +47,7 @@ async function run(options: Options): Promise<number> {
       txs: options.txs,
       directory,
       mutant: options.mutant === undefined ? null : findMutant(options.mutant),
+      stepsDirectory: options.steps === undefined ? undefined : resolve(options.steps),
       say: progress,
       signal: stopped.signal,
     });
@@ -76,6 +78,7 @@ const program = new Command("chaos:submitter")
   )
   .option("--json", "one JSON document on standard output; progress goes to standard error")
   .option("--dir <dir>", "keep keys, data and logs in a new folder there")
+  .option("--steps <dir>", "record each step on durable state there, for check:trace")
   .action(async (options: Options) => {
     if (options.mutant !== undefined && !MUTANTS.some((m) => m.name === options.mutant)) {
       progress(

@@ -10,6 +10,7 @@ import {
   type TallyStore,
   type TxCommit,
 } from "@quorate/ports";
+import { overriding } from "./port-overrides.ts";
 
 /** The ports through which a submitter touches the world, and which a fault can befall. */
 export interface SubmitterPorts {
@@ -182,18 +183,6 @@ function around<Port extends object>(
       if (typeof name !== "string") return member.bind(target);
       return (...args: readonly unknown[]) =>
         passing(name, fault, lossOf, async () => await Reflect.apply(member, target, args));
-    },
-  });
-}
-
-/** The port with some methods replaced. Unlike a spread it keeps what lives on a prototype or in private fields. */
-function overriding<Port extends object>(port: Port, methods: Partial<Port>): Port {
-  return new Proxy(port, {
-    get: (target, property) => {
-      const own: unknown = Reflect.get(methods, property);
-      if (own !== undefined) return own;
-      const member: unknown = Reflect.get(target, property, target);
-      return typeof member === "function" ? member.bind(target) : member;
     },
   });
 }

@@ -30,6 +30,8 @@ export {
 } from "./receipt-book.ts";
 export { RECEIPT_BOUNDS } from "./receipt-budget.ts";
 export { type ReceiptMetrics, receiptMetrics } from "./receipt-metrics.ts";
+export { withStepLog } from "./recorded-ports.ts";
+export { recordedMaintenance, recordedTally } from "./recorded-tally.ts";
 export type { Refusal } from "./refusal.ts";
 export { rendezvousRank } from "./rendezvous.ts";
 export { ReputationKeeper, type ReputationKeeperDependencies } from "./reputation-keeper.ts";
@@ -60,10 +62,11 @@ export {
   type TrusteeNodeDependencies,
   type TrusteeNodeOptions,
 } from "./trustee-node.ts";
-export {
-  type PipelineDependencies,
-  type PipelineOptions,
-  type RecordOutcome,
-  VotePipeline,
-} from "./vote-pipeline.ts";
+export { VotePipeline } from "./vote-pipeline.ts";
+export type {
+  PipelineDependencies,
+  PipelineOptions,
+  RecordOutcome,
+} from "./vote-pipeline-options.ts";
 export { type CastOutcome, type PublisherOptions, VotePublisher } from "./vote-publisher.ts";
+export { VoteSpans, type VoteSpansDependencies } from "./vote-spans.ts";

@@ -43,10 +43,14 @@ const COMPILE_CACHE = FROM_SOURCE
   ? { NODE_COMPILE_CACHE: join(import.meta.dirname, "..", "..", "..", ".cache", "compile") }
   : {};
 
-/** The environment without our settings, which would win over a configuration file. */
+/** Names the folder where every app that is started from here records its steps, whichever cluster it is of. */
+const STEPS_DIRECTORY = "QUORATE_STEPS_DIRECTORY";
+
+/** The environment without our settings, which would win over a configuration file; but with the one that has a run recorded. */
 export function cleanEnvironment(): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(
-    ([name]) => !name.startsWith("QUORATE_") && name !== "NODE_OPTIONS",
+    ([name]) =>
+      (!name.startsWith("QUORATE_") || name === STEPS_DIRECTORY) && name !== "NODE_OPTIONS",
   );
   return { ...COMPILE_CACHE, ...Object.fromEntries(kept) };
 }

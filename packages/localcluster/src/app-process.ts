@@ -1,6 +1,6 @@
 import { type LoggedProcess, spawnLogged, waitUntil } from "@quorate/devkit";
 import type { AbortOptions } from "@quorate/ports";
-import { appCommand, type AppName, cleanEnvironment } from "./app-command.ts";
+import { type AppName, appCommand, cleanEnvironment } from "./app-command.ts";
 import { LocalClusterError } from "./errors.ts";
 
 const READY_POLL_MS = 50;

@@ -73,6 +73,8 @@ export interface StartClusterParameters {
   /** Blocks on top of one that make it final. Default 2. */
   readonly confirmations?: number;
   readonly logLevel?: "error" | "warn" | "info" | "debug";
+  /** Absolute folder where each app records its steps, for `check:trace`. None by default. */
+  readonly stepsDirectory?: string | undefined;
   /** Ports to use; free ones by default. */
   readonly ports?: Parameters<typeof loopbackAddresses>[0];
   /** Trustees whose process is not started; `start` on the node starts it later. */
@@ -280,7 +282,7 @@ async function launchTogether(
 }
 
 function managedApp(
-  { directory, onDeath }: StartClusterParameters,
+  { directory, onDeath, stepsDirectory }: StartClusterParameters,
   { app, name, port }: { readonly app: AppName; readonly name: string; readonly port: number },
 ): LocalApp & Managed {
   const url = `http://127.0.0.1:${port}`;
@@ -309,7 +311,8 @@ function managedApp(
     },
     launch: async (env) => {
       if (self.running) return;
-      const started = await startApp({ app, name, configFile, logFile, env });
+      const steps = stepsDirectory === undefined ? {} : { QUORATE_STEPS_DIRECTORY: stepsDirectory };
+      const started = await startApp({ app, name, configFile, logFile, env: { ...steps, ...env } });
       current = started;
       wanted = true;
       void started.exited.then((exit) => {

@@ -2,10 +2,10 @@ import { dirname } from "node:path";
 import { LIMITS } from "@quorate/core";
 import { createEd25519, createVoteSigner } from "@quorate/crypto-sodium";
 import { dashboardAssets } from "@quorate/dashboard";
-import { TrusteeNode } from "@quorate/engine";
+import { recordedTally, TrusteeNode } from "@quorate/engine";
 import { createGossip } from "@quorate/network-libp2p";
 import type { AbortOptions, Lifecycle } from "@quorate/ports";
-import { faultPointFrom, type NodeSettings, pathBeside } from "@quorate/settings";
+import { createStepFile, faultPointFrom, type NodeSettings, pathBeside } from "@quorate/settings";
 import { createEtcdTallyStore } from "@quorate/store-etcd";
 import {
   addEventRoute,
@@ -53,7 +53,16 @@ export function composeNode(settings: NodeSettings, file: string | null, version
   const seed = readSeed(pathBeside(file, settings.keyFile));
   const signer = createVoteSigner(seed);
   const ed25519 = createEd25519();
-  const store = createEtcdTallyStore({ ...settings.etcd, clusterId }, { clock, logger, metrics });
+  const etcd = createEtcdTallyStore({ ...settings.etcd, clusterId }, { clock, logger, metrics });
+  const { directory } = settings.steps;
+  const steps =
+    directory === undefined
+      ? null
+      : createStepFile(
+          { directory: pathBeside(file, directory), program: "node", name: nodeId, clusterId },
+          { logger },
+        );
+  const store = steps === null ? etcd : recordedTally(etcd, steps);
   const gossip = createGossip(
     { clusterId, privateKeySeed: seed, ...settings.network },
     { clock, logger, metrics },
@@ -134,6 +143,7 @@ export function composeNode(settings: NodeSettings, file: string | null, version
     fatal: fatal.promise,
     start: async (options?: AbortOptions) => {
       await tracing.start();
+      steps?.open();
       await node.start(options ?? {});
       watched = disks.run(watching);
       await server.start(options);
@@ -148,6 +158,7 @@ export function composeNode(settings: NodeSettings, file: string | null, version
       await emptyAcceptQueue(server.app.server, { clock });
       await watched;
       await server.stop(options);
+      steps?.close();
       await tracing.shutdown();
     },
     flush: () => logger.flush(),

@@ -63,6 +63,7 @@ export type {
 export type { Random } from "./random.ts";
 export type { PurgeablePage, RetentionStore } from "./retention.ts";
 export type { Ed25519, VoteSigner } from "./signer.ts";
+export type { StepLog } from "./step-log.ts";
 export type {
   Attempt,
   EnqueueOutcome,
@@ -102,4 +103,13 @@ export type {
   VersionedSnapshot,
   ViolationsPage,
 } from "./tally-store.ts";
+export {
+  noTracer,
+  SPAN_NAMES,
+  type Span,
+  type SpanAttributes,
+  type SpanName,
+  type StartSpanOptions,
+  type Tracer,
+} from "./tracer.ts";
 export type { JournalEntry, VoteJournal } from "./vote-journal.ts";

@@ -19,3 +19,4 @@ export {
 } from "./schemas.ts";
 export { NODE_SETTINGS, SUBMITTER_SETTINGS } from "./setting-lists.ts";
 export { signerSourceOf } from "./signer-source.ts";
+export { createStepFile, type StepFile, type StepFileOptions } from "./step-file.ts";

@@ -63,6 +63,12 @@ export const tracingSchema = z.strictObject({
   otlpUrl: url(["http:", "https:"]).optional(),
 });
 
+/** A record of each step on durable state, to be held against the model. None by default: then nothing is wrapped. */
+export const stepsSchema = z.strictObject({
+  /** Each run writes a file of its own there; beside the configuration file unless absolute. */
+  directory: z.string().min(1).optional(),
+});
+
 export const protocolSchema = z.strictObject({
   policy: z
     .enum(["strict-abort", "quarantine-and-continue"])
@@ -159,6 +165,7 @@ export const nodeSchema = z.strictObject({
   presenceTtlSeconds: z.number().int().min(2).max(3_600).default(10),
   log: logSchema.prefault({}),
   tracing: tracingSchema.prefault({}),
+  steps: stepsSchema.prefault({}),
   shutdownMs: ms(300_000).default(25_000),
 });
 
@@ -260,6 +267,7 @@ const submitterShape = z.strictObject({
   leaseTtlSeconds: z.number().int().min(2).max(3_600).default(10),
   log: logSchema.prefault({}),
   tracing: tracingSchema.prefault({}),
+  steps: stepsSchema.prefault({}),
   shutdownMs: ms(300_000).default(25_000),
 });
 

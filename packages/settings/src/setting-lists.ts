@@ -20,6 +20,11 @@ const COMMON: readonly Setting[] = [
   },
   { path: "log.level", kind: "text", flag: "log-level", help: "error, warn, info or debug" },
   { path: "tracing.otlpUrl", kind: "text", help: "where traces go; none by default" },
+  {
+    path: "steps.directory",
+    kind: "text",
+    help: "folder for a record of each step on durable state; none by default",
+  },
   { path: "shutdownMs", kind: "number", help: "how long a shutdown may take, in ms" },
   { path: "protocol.settleMs", kind: "number", help: "settle window, in ms" },
 ];

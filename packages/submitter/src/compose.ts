@@ -6,13 +6,21 @@ import { createEd25519 } from "@quorate/crypto-sodium";
 import { dashboardAssets } from "@quorate/dashboard";
 import {
   GarbageCollector,
+  recordedMaintenance,
   SubmitterGauges,
   type SubmitterPorts,
   SubmitterService,
   withFaultPoints,
+  withStepLog,
 } from "@quorate/engine";
 import { type AbortOptions, type Lifecycle, noFault, StoreError } from "@quorate/ports";
-import { faultPointFrom, pathBeside, retentionOf, type SubmitterSettings } from "@quorate/settings";
+import {
+  createStepFile,
+  faultPointFrom,
+  pathBeside,
+  retentionOf,
+  type SubmitterSettings,
+} from "@quorate/settings";
 import { createEtcdTallyStore } from "@quorate/store-etcd";
 import {
   createAuditLog,
@@ -95,7 +103,22 @@ export async function composeSubmitter(
     { clock, logger },
   );
   const fault = faultPointFrom(process.env);
-  const real = { store, submissions, chain, signer };
+  const { directory } = settings.steps;
+  const steps =
+    directory === undefined
+      ? null
+      : createStepFile(
+          {
+            directory: pathBeside(file, directory),
+            program: "submitter",
+            name: signer.address,
+            clusterId,
+          },
+          { logger },
+        );
+  const bare = { store, submissions, chain, signer };
+  // Inside of faults: what is recorded is what reached the world.
+  const real = steps === null ? bare : withStepLog(bare, steps);
   const ports = wrap(fault === noFault ? real : withFaultPoints(real, fault));
   const fatal = Promise.withResolvers<unknown>();
   const { batchWindowMs, feeCapGwei, ...sender } = settings.sender;
@@ -109,7 +132,7 @@ export async function composeSubmitter(
       watchIntervalMs: STORAGE_WATCH_INTERVAL_MS,
     },
     {
-      store,
+      store: steps === null ? store : recordedMaintenance(store, steps),
       election: store,
       retention: createRetentionStore(pool),
       audit,
@@ -181,7 +204,7 @@ export async function composeSubmitter(
     schema,
     address: signer.address,
     finality: chainSettings.finality,
-    submissions,
+    submissions: real.submissions,
     chain,
     service,
     history: audit,
@@ -196,6 +219,7 @@ export async function composeSubmitter(
     fatal: fatal.promise,
     start: async (options?: AbortOptions) => {
       await tracing.start();
+      steps?.open();
       await checkSigner(options);
       // First of all: on the wrong chain, or without the contract, no schema is touched.
       await chain.start(options);
@@ -215,6 +239,7 @@ export async function composeSubmitter(
       await watched;
       await server.stop(options);
       await pool.end();
+      steps?.close();
       await tracing.shutdown();
     },
     flush: () => logger.flush(),

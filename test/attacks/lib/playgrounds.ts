@@ -16,20 +16,29 @@ const SETTLE_MS = 500;
 export class Playgrounds {
   readonly #directory: string;
   readonly #servers: LocalServers;
+  readonly #stepsDirectory: string | undefined;
   #shared: LocalCluster | null = null;
   #count = 0;
 
-  private constructor(directory: string, servers: LocalServers) {
+  private constructor(
+    directory: string,
+    servers: LocalServers,
+    stepsDirectory: string | undefined,
+  ) {
     this.#directory = directory;
     this.#servers = servers;
+    this.#stepsDirectory = stepsDirectory;
   }
 
-  static async open(directory: string): Promise<Playgrounds> {
+  static async open(
+    directory: string,
+    { stepsDirectory }: { readonly stepsDirectory?: string | undefined } = {},
+  ): Promise<Playgrounds> {
     const servers = await startLocalServers({
       directory: join(directory, "servers"),
       etcdMembers: 1,
     });
-    return new Playgrounds(directory, servers);
+    return new Playgrounds(directory, servers, stepsDirectory);
   }
 
   get servers(): LocalServers {
@@ -65,6 +74,7 @@ export class Playgrounds {
       threshold: THRESHOLD,
       protocol: { deadlineMs: DEADLINE_MS, settleMs: SETTLE_MS, ...attack.protocol },
       logLevel: "info",
+      stepsDirectory: this.#stepsDirectory,
       absent: [...(attack.attackers ?? [ATTACKER])],
     });
   }

@@ -10,12 +10,14 @@ export async function runAttacks(
   attacks: readonly Attack[],
   options: {
     readonly directory: string;
+    /** Absolute folder where every honest process records its steps. */
+    readonly stepsDirectory?: string | undefined;
     readonly say: (text: string) => void;
     readonly onResult?: (result: AttackResult) => void;
   },
 ): Promise<readonly AttackResult[]> {
-  const { directory, say, onResult } = options;
-  const playgrounds = await Playgrounds.open(directory);
+  const { directory, stepsDirectory, say, onResult } = options;
+  const playgrounds = await Playgrounds.open(directory, { stepsDirectory });
   const attacker = startAttacker();
   const results: AttackResult[] = [];
   try {

@@ -18,6 +18,8 @@ export interface ChaosRequest {
   readonly timing?: Timing;
   /** Ends a mutant's seed as soon as it was seen to send what is not stored. */
   readonly untilSeen?: boolean;
+  /** Absolute folder where submitters and trustees record their steps. */
+  readonly stepsDirectory?: string | undefined;
   readonly say: (text: string) => void;
   readonly signal: AbortSignal;
 }
@@ -91,6 +93,7 @@ export async function runChaos(request: ChaosRequest): Promise<ChaosReport> {
           newHits: mutant === null ? Math.ceil(matrix.missing.length / left) : 0,
           ...timing,
           untilSeen: request.untilSeen ?? false,
+          stepsDirectory: request.stepsDirectory,
           mutant,
           say,
           signal,

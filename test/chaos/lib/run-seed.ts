@@ -27,6 +27,7 @@ export interface SeedRequest {
   readonly weatherKinds?: readonly WeatherKind[];
   /** Ends the storm at the first transaction that was sent otherwise than stored. */
   readonly untilSeen?: boolean;
+  readonly stepsDirectory?: string | undefined;
   readonly say: (text: string) => void;
   readonly signal: AbortSignal;
 }
@@ -68,6 +69,7 @@ export async function runSeed(chaos: ChaosServers, request: SeedRequest): Promis
     directory: join(request.directory, clusterId),
     settings: settingsOf(random, mutant),
     remoteSigner: mutant === null && seed % REMOTE_EVERY === 0,
+    stepsDirectory: request.stepsDirectory,
   });
   const crew = new SubmitterCrew(
     {

@@ -3,7 +3,9 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { deployRecorder } from "@quorate/chain-evm";
 import { parseClusterId, parseEvmAddress, unwrap } from "@quorate/core";
+import { recordedTally } from "@quorate/engine";
 import { type LocalServers, startLocalServers } from "@quorate/localcluster";
+import { createStepFile } from "@quorate/settings";
 import { createEtcdTallyStore, type EtcdTallyStore } from "@quorate/store-etcd";
 import { createLogger, systemClock } from "@quorate/telemetry";
 import { prng } from "@quorate/testkit";
@@ -83,6 +85,8 @@ export async function makeSeedWorld(
     readonly settings: Readonly<Record<string, unknown>>;
     /** Whether the key is held by a signing service, and not by a file. */
     readonly remoteSigner: boolean;
+    /** Absolute folder where submitters and trustees record their steps. */
+    readonly stepsDirectory?: string | undefined;
   },
 ): Promise<SeedWorld> {
   const { servers, proxies, pool, witness } = chaos;
@@ -92,7 +96,17 @@ export async function makeSeedWorld(
   const schema = `chaos_${clusterId.replaceAll("-", "_")}`;
   const recorder = await deploy(servers, senderAddress);
   const store = await connectStore(servers, clusterId);
-  const trustees = new Trustees(clusterId, seed, store);
+  const { stepsDirectory } = request;
+  const steps =
+    stepsDirectory === undefined
+      ? null
+      : createStepFile(
+          { directory: stepsDirectory, program: "trustees", name: clusterId, clusterId },
+          { logger: quiet() },
+        );
+  steps?.open();
+  const recorded = steps === null ? store : recordedTally(store, steps);
+  const trustees = new Trustees(clusterId, seed, recorded);
   await trustees.begin();
   await mkdir(directory, { recursive: true });
   const configFile = join(directory, "submitter.json");
@@ -127,6 +141,7 @@ export async function makeSeedWorld(
       },
       leaseTtlSeconds: LEASE_TTL_SECONDS,
       shutdownMs: 5_000,
+      steps: stepsDirectory === undefined ? {} : { directory: stepsDirectory },
       ...request.settings,
     }),
   );
@@ -150,6 +165,7 @@ export async function makeSeedWorld(
     close: async () => {
       await service?.stop();
       await store.stop();
+      steps?.close();
     },
   };
 }

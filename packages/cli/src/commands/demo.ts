@@ -11,6 +11,7 @@ export function addDemoCommand(program: Command, { terminal, done }: CommandCont
     .option("--etcd <members>", "etcd members, 1 or 3", etcdMembers, 1)
     .option("--only <names>", "scenarios to run, separated by commas")
     .option("--keep", "keep the directory with keys, configurations, data and logs")
+    .option("--steps <dir>", "record each step on durable state there, for check:trace")
     .option("--json", "print one JSON document on stdout; the story goes to stderr")
     .addHelpText(
       "after",
@@ -21,6 +22,7 @@ silent, split. Exit code 0 only if each ended as it must.
 Examples:
   quorate demo
   quorate demo --only consensus,double-vote
+  npm run demo -- --steps /tmp/steps && npm run check:trace -- /tmp/steps
   quorate demo --json 2>/dev/null | jq '.scenarios[] | [.name, .status]'`,
     )
     .action(

@@ -1,6 +1,6 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
 import { constants, tmpdir } from "node:os";
-import { dirname, join, relative } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
 import { parseClusterId, unwrap } from "@quorate/core";
 import { stopAll } from "@quorate/devkit";
 import {
@@ -20,6 +20,8 @@ export interface DemoOptions {
   readonly etcd: 1 | 3;
   readonly only?: string;
   readonly keep?: true;
+  /** Folder for the processes' records of their steps. */
+  readonly steps?: string;
   readonly json?: true;
 }
 
@@ -41,6 +43,7 @@ export function chooseScenarios(only: string | undefined): readonly Scenario[] {
 /** Starts the servers, plays the scenarios one after another, and tears everything down again. */
 export async function runDemo(options: DemoOptions, terminal: Terminal): Promise<number> {
   const scenarios = chooseScenarios(options.only);
+  const steps = options.steps === undefined ? undefined : await emptyFolder(options.steps);
   const live = options.json === true;
   const narrator: Narrator = {
     say: live ? terminal.note : terminal.data,
@@ -49,7 +52,7 @@ export async function runDemo(options: DemoOptions, terminal: Terminal): Promise
   const interrupt = listenForInterrupt();
   const directory = await mkdtemp(join(tmpdir(), "quorate-demo-"));
   const startedMs = performance.now();
-  const stage = new Theatre(directory, options.etcd, narrator, interrupt.signal);
+  const stage = new Theatre(directory, { ...options, steps }, narrator, interrupt.signal);
   try {
     const components = await componentVersions();
     narrator.say(
@@ -82,6 +85,15 @@ export async function runDemo(options: DemoOptions, terminal: Terminal): Promise
   }
 }
 
+/** Steps of two runs must not mix: both call their clusters the same. @returns its absolute path */
+async function emptyFolder(directory: string): Promise<string> {
+  const path = resolve(directory);
+  await mkdir(path, { recursive: true });
+  if ((await readdir(path)).length > 0)
+    throw usageError(`${path} is not empty; name an empty folder for the steps, or a new one`);
+  return path;
+}
+
 function listenForInterrupt(): {
   readonly signal: AbortSignal;
   name(): "SIGINT" | "SIGTERM";
@@ -111,15 +123,22 @@ function listenForInterrupt(): {
 class Theatre {
   readonly #directory: string;
   readonly #etcdMembers: 1 | 3;
+  readonly #stepsDirectory: string | undefined;
   readonly #narrator: Narrator;
   readonly #signal: AbortSignal;
   readonly #leaving: Promise<void>[] = [];
   readonly #building = new Set<Promise<LocalCluster>>();
   #servers: LocalServers | null = null;
 
-  constructor(directory: string, etcdMembers: 1 | 3, narrator: Narrator, signal: AbortSignal) {
+  constructor(
+    directory: string,
+    { etcd, steps }: { readonly etcd: 1 | 3; readonly steps: string | undefined },
+    narrator: Narrator,
+    signal: AbortSignal,
+  ) {
     this.#directory = directory;
-    this.#etcdMembers = etcdMembers;
+    this.#etcdMembers = etcd;
+    this.#stepsDirectory = steps;
     this.#narrator = narrator;
     this.#signal = signal;
   }
@@ -186,6 +205,7 @@ class Theatre {
       threshold: THRESHOLD,
       protocol: scenario.protocol,
       absent: scenario.absent,
+      stepsDirectory: this.#stepsDirectory,
       onDeath: (app, exit) =>
         this.#narrator.say(`  ${app.name} ended by itself (${exit.code ?? exit.signal})`),
       signal: this.#signal,
