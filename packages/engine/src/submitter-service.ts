@@ -16,6 +16,7 @@ import type {
   Sender,
   SubmissionStore,
   TallyStore,
+  Tracer,
 } from "@quorate/ports";
 import { createAbortGate } from "./abort-gate.ts";
 import { type SubmitterMetrics, submitterMetrics } from "./catalogue.ts";
@@ -23,8 +24,10 @@ import { HistoryCheck, type HistoryCheckOptions, type HistoryReport } from "./hi
 import { Problems } from "./problems.ts";
 import { Projector } from "./projector.ts";
 import { ReputationKeeper } from "./reputation-keeper.ts";
+import { StoreProbe } from "./store-probe.ts";
 import { type ClaimsOptions, SubmissionClaims } from "./submission-claims.ts";
 import { type SenderOptions, SubmissionSender } from "./submission-sender.ts";
+import { SubmissionSpans, withSpans } from "./submission-spans.ts";
 import { TallyView } from "./tally-view.ts";
 import type { Check } from "./trustee-node.ts";
 
@@ -56,6 +59,8 @@ export interface SubmitterDependencies {
   readonly collector?: { run(options: { readonly signal: AbortSignal }): Promise<void> };
   /** For fault tests; the projector passes through it. */
   readonly fault?: FaultPoint | undefined;
+  /** Absent: nothing is traced. */
+  readonly tracer?: Tracer | undefined;
 }
 
 const COUNT_INTERVAL_MS = 10_000;
@@ -71,6 +76,7 @@ export class SubmitterService {
   readonly #running = new AbortController();
   readonly #tasks: Promise<unknown>[] = [];
   readonly #projector: Projector;
+  readonly #probe: StoreProbe;
   readonly #reputationKeeper: ReputationKeeper;
   #config: ClusterConfig | null = null;
   #claims: SubmissionClaims | null = null;
@@ -93,6 +99,7 @@ export class SubmitterService {
     const { store, audit, clock, logger, ed25519, fault } = dependencies;
     const shared = { store, audit, clock, logger, metrics: this.#metrics };
     const verify: Verify = (key, message, signature) => ed25519.verify(key, message, signature);
+    this.#probe = new StoreProbe({ store, clock });
     this.#projector = new Projector({ ...shared, verify, fault });
     this.#reputationKeeper = new ReputationKeeper(shared);
   }
@@ -127,6 +134,7 @@ export class SubmitterService {
       "watch",
       store.watch(revision, (set) => this.#onChanges(set), this.#stopSignal()),
     );
+    this.#run("probe", this.#probe.run(this.#stopSignal()));
     this.#run("submitter", this.#campaign());
     this.#run("projector", this.#projectWhileLeading());
     const { collector } = this.#deps;
@@ -152,12 +160,15 @@ export class SubmitterService {
     const sending = [this.#history?.problem, this.#sender?.problem]
       .filter((text) => typeof text === "string")
       .join("; ");
+    const etcd = this.#probe.problem;
     return [
       {
         name: "started",
         ok: this.#config !== null,
         detail: this.#config === null ? "still starting" : "started",
       },
+      // A leader that loses etcd loses its lease and ends; a standby must say that it could not take over.
+      { name: "etcd", ok: etcd === null, detail: etcd ?? "etcd answers" },
       { name: "chain", ok: trouble === null, detail: trouble ?? "following the chain" },
       {
         name: "sending",
@@ -221,7 +232,10 @@ export class SubmitterService {
   }
 
   async #lead(lost: AbortSignal): Promise<void> {
-    const { submissions, chain, signer, clock, logger, store, ed25519 } = this.#deps;
+    const { chain, signer, clock, logger, store, ed25519, tracer } = this.#deps;
+    const spans = tracer?.enabled === true ? new SubmissionSpans({ tracer, clock }) : undefined;
+    const real = this.#deps.submissions;
+    const submissions = spans === undefined ? real : withSpans(real, spans);
     const signal = AbortSignal.any([lost, this.#running.signal]);
     const sender: Sender = { chainId: chain.chainId, address: signer.address };
     const history = new HistoryCheck(
@@ -240,6 +254,7 @@ export class SubmitterService {
       logger,
       metrics: this.#metrics,
       aborts: createAbortGate(this.view, store),
+      spans,
     });
     this.#claims = new SubmissionClaims(this.#options.claims, {
       config: () => this.#started(),
@@ -257,6 +272,7 @@ export class SubmitterService {
         this.#moreToSend = true;
         this.#wakeSender?.();
       },
+      spans,
     });
     // Listed anew, after the changes go to the claims too: the view holds the newest ones only.
     const claims = this.#claims;

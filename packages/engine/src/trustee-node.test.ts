@@ -11,6 +11,7 @@ import {
   nodeEd25519,
   SharedTally,
   SimClock,
+  type TallyFault,
   testCluster,
   vote,
 } from "@quorate/testkit";
@@ -27,6 +28,7 @@ class Start {
   /** What happened, in order. */
   readonly steps: string[] = [];
   beforeBansAreRead: () => Promise<void> = async () => {};
+  storeIsAway = false;
   readonly node = this.#make();
 
   #make(): TrusteeNode {
@@ -53,7 +55,8 @@ class Start {
         await super.start();
       }
     }
-    const store = new WatchedStore(this.shared, { clock: this.clock });
+    const fault = (): TallyFault => (this.storeIsAway ? { failBefore: true } : {});
+    const store = new WatchedStore(this.shared, { clock: this.clock }, { fault });
     const network = new MemoryNetwork({ clock: this.clock });
     const gossip = new WatchedGossip(nodeAt(cluster, 0), network);
     return new TrusteeNode(
@@ -140,4 +143,18 @@ test("a change of trustees while a node starts is not missed", async () => {
   await start.node.start();
   await start.clock.advance(100);
   expect(start.node.set.epoch).toBe(2);
+});
+
+test("an idle node is not ready while its store is away, and ready again when it is back", async () => {
+  const start = await prepared();
+  const etcd = () => start.node.checks().find(({ name }) => name === "etcd");
+  await start.node.start();
+  await start.clock.advance(10_000);
+  expect(etcd()).toMatchObject({ ok: true });
+  start.storeIsAway = true;
+  await start.clock.advance(5_000);
+  expect(etcd()).toMatchObject({ ok: false, detail: expect.stringContaining("not answered") });
+  start.storeIsAway = false;
+  await start.clock.advance(2_000);
+  expect(etcd()).toMatchObject({ ok: true });
 });

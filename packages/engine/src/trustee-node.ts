@@ -36,6 +36,7 @@ import { DeadlineMonitor } from "./deadline-monitor.ts";
 import { describeMembership, type Membership, type Observer, observersOf } from "./membership.ts";
 import { ReceiptBook } from "./receipt-book.ts";
 import { type RefusedByRules, refusalByNetwork, refusalByRules } from "./refusal.ts";
+import { StoreProbe } from "./store-probe.ts";
 import { TallyView } from "./tally-view.ts";
 import { TrusteeBoard } from "./trustee-metrics.ts";
 import { type PipelineOptions, VotePipeline } from "./vote-pipeline.ts";
@@ -92,6 +93,7 @@ export class TrusteeNode {
   readonly #board: TrusteeBoard;
   readonly #verify: Verify;
   readonly #running = new AbortController();
+  readonly #probe: StoreProbe;
   readonly #background: Promise<unknown>[] = [];
   readonly #viewWaiters = new Set<(touched: ReadonlySet<TxId>) => void>();
   readonly #listeners = new Set<CommittedListener>();
@@ -113,6 +115,7 @@ export class TrusteeNode {
     this.#board = new TrusteeBoard(dependencies.metrics);
     const { store, gossip, signer, clock, logger, ed25519 } = dependencies;
     const { nodeId } = options;
+    this.#probe = new StoreProbe({ store, clock });
     this.#verify = (key, message, signature) => ed25519.verify(key, message, signature);
     this.#response = new ByzantineResponse({
       nodeId,
@@ -171,6 +174,7 @@ export class TrusteeNode {
     this.#run("watch", this.#watch(revision));
     this.#run("receipts", this.receipts.run({ signal: this.#running.signal }));
     this.#run("authors", this.#keepAuthors());
+    this.#run("probe", this.#probe.run(this.#running));
     await gossip.start(options);
     const deadlines = this.#deadlines;
     if (deadlines !== null) this.#run("deadlines", deadlines.run({ signal: this.#running.signal }));
@@ -241,24 +245,19 @@ export class TrusteeNode {
 
   /** Why the node is, or is not, fit for work. */
   checks(): readonly Check[] {
-    const { gossip, clock } = this.#deps;
+    const { gossip } = this.#deps;
     const config = this.#config;
     if (config === null) return [{ name: "started", ok: false, detail: "still starting" }];
     const self = gossip.localPeerId;
-    const failingSince = this.#pipeline?.failingSinceMs ?? null;
-    const failingMs = failingSince === null ? 0 : clock.monotonicMs() - failingSince;
+    const etcd = this.#probe.trouble(this.#streaming, this.#pipeline?.failingSinceMs ?? null);
     const trustees = gossip.status().subscribers.filter((p) => config.set.byPeerId.has(p));
     const needed = config.set.threshold - 1;
     const member = config.set.byPeerId.get(self);
     return [
       {
         name: "etcd",
-        ok: this.#streaming && failingMs < 2_000,
-        detail: this.#streaming
-          ? failingMs >= 2_000
-            ? `commits have failed for ${Math.round(failingMs / 1_000)} s`
-            : "watching and committing"
-          : "the change stream is not running",
+        ok: etcd === null,
+        detail: etcd ?? "watching and committing",
       },
       {
         name: "peers",
