@@ -58,6 +58,8 @@ export interface TestClusterOptions {
   readonly epoch?: number;
   /** Other seeds give other keys. */
   readonly seed?: number;
+  /** Another kind of key than Ed25519's; `verify` is then of no use. */
+  readonly signerOf?: (seed: Uint8Array) => VoteSigner;
 }
 
 const nodeVerify: Verify = (key, message, signature) => nodeEd25519.verify(key, message, signature);
@@ -65,7 +67,8 @@ const nodeVerify: Verify = (key, message, signature) => nodeEd25519.verify(key, 
 /** A cluster with keys of its own, the same at each call. */
 export function testCluster(options: TestClusterOptions): TestCluster {
   const { trustees, threshold, clusterId = "test", epoch = 1, seed = 1 } = options;
-  const nodes = Array.from({ length: trustees }, (_, index) => testNode(seed, index));
+  const { signerOf = nodeVoteSigner } = options;
+  const nodes = Array.from({ length: trustees }, (_, index) => testNode(seed, index, signerOf));
   const set = makeTrusteeSet({
     clusterId: unwrap(parseClusterId(clusterId)),
     epoch: unwrap(parseEpoch(epoch)),
@@ -75,9 +78,13 @@ export function testCluster(options: TestClusterOptions): TestCluster {
   return { set: unwrap(set), nodes, verify: nodeVerify };
 }
 
-function testNode(clusterSeed: number, index: number): TestNode {
+function testNode(
+  clusterSeed: number,
+  index: number,
+  signerOf: (seed: Uint8Array) => VoteSigner,
+): TestNode {
   const seed = hash(utf8(`quorate/testkit/${clusterSeed}/${index}`));
-  const signer = nodeVoteSigner(seed);
+  const signer = signerOf(seed);
   const { publicKey } = signer;
   const trustee: Trustee = {
     nodeId: unwrap(parseNodeId(`node-${String(index + 1).padStart(3, "0")}`)),

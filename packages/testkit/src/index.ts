@@ -60,6 +60,7 @@ export {
   type GossipDelivery,
   type GossipFault,
   MemoryGossip,
+  type MemoryGossipOptions,
   MemoryNetwork,
   type MemoryNetworkOptions,
 } from "./memory-gossip.ts";
@@ -88,4 +89,17 @@ export {
 export { nodeEd25519, nodeVoteSigner } from "./node-ed25519.ts";
 export { prng, type SeededRandom } from "./prng.ts";
 export { SimClock, type SimClockOptions } from "./sim-clock.ts";
+export { quietMetrics } from "./simulation/quiet-metrics.ts";
+export {
+  chainError,
+  type Lie,
+  type SimChainClientOptions,
+  simChainClient,
+} from "./simulation/sim-chain-client.ts";
+export { databaseError, simAuditLog, simSubmissionStore } from "./simulation/sim-database.ts";
+export { SimDisk, simAccusationJournal, simVoteJournal } from "./simulation/sim-disk.ts";
+export { type CallFate, SimLink, type SimLinkOptions, SimServer } from "./simulation/sim-link.ts";
+export { SimProcess, type SimProcessOptions } from "./simulation/sim-process.ts";
+export { simEd25519, simVoteSigner } from "./simulation/sim-signatures.ts";
+export { simTallyClient, type TallyClient, tallyError } from "./simulation/sim-tally-client.ts";
 export { applyWrites, TallyFold } from "./tally-fold.ts";

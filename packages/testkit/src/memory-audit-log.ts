@@ -56,6 +56,8 @@ export interface AuditRecords {
 }
 
 export interface MemoryAuditLog extends AuditLog {
+  /** The position, without a call. */
+  positionNow(): bigint | null;
   records(): AuditRecords;
 }
 
@@ -107,6 +109,10 @@ class Memory implements MemoryAuditLog {
   async position({ signal }: AbortOptions = {}): Promise<bigint | null> {
     signal?.throwIfAborted();
     this.#options.faults?.before?.("position");
+    return this.#raw();
+  }
+
+  positionNow(): bigint | null {
     return this.#raw();
   }
 

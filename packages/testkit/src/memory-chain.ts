@@ -115,6 +115,14 @@ export class MemoryChain implements Chain {
     return this.#pool.size;
   }
 
+  /** Keys that the contract was asked to record again, in canonical blocks, oldest first. */
+  duplicates(): readonly Hex[] {
+    return this.#blocks
+      .flatMap(({ transactions }) => transactions)
+      .flatMap(({ hash: of }) => this.#receipts.get(of)?.events ?? [])
+      .flatMap((event) => (event.kind === "duplicate" ? [event.key] : []));
+  }
+
   fund(address: EvmAddress, wei: bigint): void {
     this.#balances.set(address, (this.#balances.get(address) ?? 0n) + wei);
   }

@@ -47,6 +47,13 @@ export interface MemoryNetworkOptions {
    * author's own neighbours.
    */
   readonly forwards?: boolean;
+  /** Called with each verdict, before the message is passed on. */
+  readonly onVerdict?: (delivery: GossipDelivery, message: GossipMessage) => void;
+}
+
+export interface MemoryGossipOptions {
+  /** Runs what comes in from the network inside the peer's process: now, later, or never. */
+  readonly enter?: (work: () => void) => void;
 }
 
 /** One verdict that a validator gave, in the order in which they were given. */
@@ -154,12 +161,18 @@ export class MemoryNetwork {
         // The connection may have gone while the message was on its way.
         const sender = this.#peers.get(message.forwarder);
         if (sender === undefined || !this.neighbours(sender).includes(to)) return;
-        if (!to.takes(message) || !to.isNew(message)) return;
-        void to.receive(message).then((verdict) => {
-          this.deliveries.push({ ...link, verdict });
-          if (this.forwards && verdict === "ACCEPT" && to.isRunning) to.forward(message);
-        });
+        to.enter(() => this.#deliver(message, to, link));
       });
+  }
+
+  #deliver(message: GossipMessage, to: MemoryGossip, link: Omit<GossipDelivery, "verdict">): void {
+    if (!to.takes(message) || !to.isNew(message)) return;
+    void to.receive(message).then((verdict) => {
+      const delivery = { ...link, verdict };
+      this.deliveries.push(delivery);
+      this.#options.onVerdict?.(delivery, message);
+      if (this.forwards && verdict === "ACCEPT" && to.isRunning) to.forward(message);
+    });
   }
 }
 
@@ -170,13 +183,15 @@ export class MemoryGossip implements Gossip {
   readonly #node: TestNode;
   readonly #network: MemoryNetwork;
   readonly #seen = new Set<string>();
+  readonly enter: (work: () => void) => void;
   #startedAtMs = 0;
   #validator: GossipValidator = () => "IGNORE";
   #authors: ReadonlySet<PeerId> | null = null;
   #refusedListener: GossipRefusalListener = () => {};
   #state: "new" | "started" | "stopped" = "new";
 
-  constructor(node: TestNode, network: MemoryNetwork) {
+  constructor(node: TestNode, network: MemoryNetwork, options: MemoryGossipOptions = {}) {
+    this.enter = options.enter ?? ((work) => work());
     this.localPeerId = node.peerId;
     this.#node = node;
     this.#network = network;
@@ -192,6 +207,11 @@ export class MemoryGossip implements Gossip {
   }
 
   async stop(): Promise<void> {
+    this.crash();
+  }
+
+  /** Ends it at once, as the end of its process does. */
+  crash(): void {
     this.#state = "stopped";
     this.#network.leave(this);
   }
@@ -221,6 +241,15 @@ export class MemoryGossip implements Gossip {
     );
     const envelope = this.#network.seal(this.#node, data);
     return this.forward({ author: this.localPeerId, envelope });
+  }
+
+  /** Publishes to some neighbours only, and passes nothing on to the others: what no honest peer does. */
+  publishTo(peers: ReadonlySet<PeerId>, data: Uint8Array): void {
+    const envelope = this.#network.seal(this.#node, data);
+    const author = this.localPeerId;
+    const message = { topic: envelope.topic, data, author, forwarder: author, envelope };
+    for (const peer of this.#network.neighbours(this))
+      if (peers.has(peer.localPeerId)) this.#network.carry(message, peer);
   }
 
   /** Passes somebody's message on unchanged, as a mesh does. */

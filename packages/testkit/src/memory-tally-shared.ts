@@ -75,6 +75,7 @@ export class SharedTally {
   readonly queues: Map<string, { readonly candidate: string; readonly leaseId: number }[]> =
     new Map();
   config: ClusterConfig | null = null;
+  readonly #observers: ((set: ChangeSet) => void)[] = [];
 
   constructor(dependencies: { readonly clock: Clock }, lineage = "memory") {
     this.#clock = dependencies.clock;
@@ -97,8 +98,15 @@ export class SharedTally {
   /** Ends a mutation: all of it is one revision. */
   publish(changes: readonly Change[]): void {
     this.#revision++;
-    this.#history.push({ revision: this.#revision, changes });
+    const set = { revision: this.#revision, changes };
+    this.#history.push(set);
+    for (const observer of this.#observers) observer(set);
     this.#wake();
+  }
+
+  /** Calls back with each revision in the moment in which it comes to be, before any client knows of it. */
+  observe(observer: (set: ChangeSet) => void): void {
+    this.#observers.push(observer);
   }
 
   /** Writes what no store would: forged or unreadable keys, as watchers see them. */
@@ -183,6 +191,14 @@ export class SharedTally {
     const lease = this.#leases.get(id);
     if (lease === undefined) callback();
     else lease.onEnd.push(callback);
+  }
+
+  /** Ends one of the leases, as an operator or a lost heartbeat would. @returns false when there is none */
+  endSomeLease(place: number): boolean {
+    const id = [...this.#leases.keys()].at(place % Math.max(1, this.#leases.size));
+    if (id === undefined) return false;
+    this.endLease(id);
+    return true;
   }
 
   endLease(id: number): void {

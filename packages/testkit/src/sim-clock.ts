@@ -1,16 +1,10 @@
 import { assert } from "@quorate/core";
 import type { AbortOptions, Clock } from "@quorate/ports";
+import { TimerHeap } from "./timer-heap.ts";
 
 export interface SimClockOptions {
   /** Wall time at the start, in ms since the Unix epoch. */
   readonly startMs?: number;
-}
-
-interface Timer {
-  readonly dueMs: number;
-  /** Order of arming: of two timers due together the older one fires first. */
-  readonly order: number;
-  readonly fire: () => void;
 }
 
 // Taken now, so that a test runner's fake timers can't replace it.
@@ -22,10 +16,9 @@ const macrotask = setImmediate;
  * what a timer wakes runs to its next wait before the following timer fires.
  */
 export class SimClock implements Clock {
-  readonly #timers = new Set<Timer>();
+  readonly #timers = new TimerHeap();
   #elapsedMs = 0;
   #wallOffsetMs: number;
-  #armed = 0;
   #advancing = false;
 
   constructor({ startMs = 1_700_000_000_000 }: SimClockOptions = {}) {
@@ -60,13 +53,7 @@ export class SimClock implements Clock {
 
   schedule(ms: number, callback: () => void): () => void {
     assert(!Number.isNaN(ms), "a delay is a number");
-    const timer = {
-      dueMs: this.#elapsedMs + Math.max(0, ms),
-      order: this.#armed++,
-      fire: callback,
-    };
-    this.#timers.add(timer);
-    return () => void this.#timers.delete(timer);
+    return this.#timers.add(this.#elapsedMs + Math.max(0, ms), callback);
   }
 
   /** Timers that are armed now. */
@@ -76,7 +63,7 @@ export class SimClock implements Clock {
 
   /** Milliseconds until the next timer; null when none is armed. */
   get untilNextMs(): number | null {
-    const next = this.#next();
+    const next = this.#timers.first;
     return next === null ? null : next.dueMs - this.#elapsedMs;
   }
 
@@ -92,12 +79,12 @@ export class SimClock implements Clock {
     try {
       const untilMs = this.#elapsedMs + ms;
       await settle();
-      for (let timer = this.#next(); timer !== null && timer.dueMs <= untilMs; ) {
-        this.#timers.delete(timer);
+      for (;;) {
+        const timer = this.#timers.takeDue(untilMs);
+        if (timer === null) break;
         this.#elapsedMs = timer.dueMs;
         timer.fire();
         await settle();
-        timer = this.#next();
       }
       this.#elapsedMs = untilMs;
     } finally {
@@ -108,15 +95,6 @@ export class SimClock implements Clock {
   /** Moves the wall clock alone, as NTP or an operator would; no timer notices. */
   jump(ms: number): void {
     this.#wallOffsetMs += ms;
-  }
-
-  #next(): Timer | null {
-    let next: Timer | null = null;
-    for (const timer of this.#timers) {
-      // A Set keeps the order of insertion, so the first of equals is the oldest.
-      if (next === null || timer.dueMs < next.dueMs) next = timer;
-    }
-    return next;
   }
 }
 
