@@ -24,7 +24,7 @@ import {
 import { LRUCache } from "lru-cache";
 import type { NodeMetrics } from "./catalogue.ts";
 import type { TallyView } from "./tally-view.ts";
-import type { RecordOutcome } from "./vote-pipeline.ts";
+import type { RecordOutcome } from "./vote-pipeline-options.ts";
 
 export interface AccusationDependencies {
   readonly store: Pick<TallyStore, "recordViolation">;

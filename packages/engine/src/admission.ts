@@ -33,6 +33,7 @@ import { LoneTransactions } from "./lone-transactions.ts";
 import type { RefusalSink } from "./refusal.ts";
 import type { TallyView } from "./tally-view.ts";
 import { TokenBucket } from "./token-bucket.ts";
+import type { VoteSpans } from "./vote-spans.ts";
 
 /** Why a message was not let in; closed, for it is a metric label. A duplicate is no refusal: its vote has been taken. */
 export type AdmissionReason = RefusalReason | "duplicate";
@@ -57,6 +58,7 @@ export interface AdmissionDependencies {
   readonly onHeard?: ((vote: SignedVote) => void) | undefined;
   /** How long a transaction stays open at most, in ms. */
   readonly deadlineMs: number;
+  readonly spans?: VoteSpans | undefined;
 }
 
 /** A frame that decoded well. */
@@ -65,6 +67,9 @@ interface Heard {
   /** Of each vote's content, as `#seen` has it. */
   readonly keys: readonly string[];
   readonly stale: boolean;
+  readonly extension: Uint8Array | undefined;
+  /** When it came, for tracing. */
+  readonly heardAtMs: number;
 }
 
 /** What an author may still publish. */
@@ -112,6 +117,7 @@ export class Admission {
   validate(message: GossipMessage): GossipVerdict {
     const { view, isAuthor, clock } = this.#deps;
     const { author } = message;
+    const heardAtMs = this.#deps.spans?.now() ?? 0;
     // [REJECT] nothing: an unknown author may be a trustee of an epoch this node has not heard of yet.
     if (!isAuthor(author)) return this.#refuse("IGNORE", "author_not_trustee", message);
     if (view.bans.has(author)) return this.#refuse("IGNORE", "author_banned", message);
@@ -138,15 +144,19 @@ export class Admission {
       view.status(txId) === null && !view.isArchived(txId) ? [txId] : [],
     );
     if (!this.#lone.open(author, fresh, clock.monotonicMs())) return refuse("IGNORE", "quota");
-    return this.#checkSignature(message, { opened: opened.value, keys, stale }, refuse);
+    const extension = frame.ok ? frame.value.extension : undefined;
+    const heard = { opened: opened.value, keys, stale, extension, heardAtMs };
+    return this.#checkSignature(message, heard, refuse);
   }
 
   #checkSignature(
     message: GossipMessage,
-    { opened, keys, stale }: Heard,
+    heard: Heard,
     refuse: (verdict: "IGNORE" | "REJECT", reason: AdmissionReason) => GossipVerdict,
   ): GossipVerdict {
-    const { ed25519, view, sets } = this.#deps;
+    const { ed25519, view, sets, spans } = this.#deps;
+    const { opened, keys, stale } = heard;
+    const checkingAtMs = spans?.now() ?? 0;
     const named = opened.votes[0]?.vote;
     const trustees = named === undefined ? undefined : sets().get(named.epoch);
     if (named === undefined || trustees === undefined) return refuse("IGNORE", "wrong_epoch");
@@ -170,7 +180,9 @@ export class Admission {
       for (const vote of verified.value) this.#deps.onRefusedVote(vote);
       return refuse("IGNORE", banned !== undefined ? "trustee_banned" : "stale");
     }
-    return this.#take(verified.value, keys) ? "ACCEPT" : refuse("IGNORE", "queue_full");
+    const accepted = this.#take(verified.value, keys);
+    spans?.heard(verified.value, { ...heard, author: message.author, checkingAtMs, accepted });
+    return accepted ? "ACCEPT" : refuse("IGNORE", "queue_full");
   }
 
   #take(votes: readonly VerifiedVote[], keys: readonly string[]): boolean {

@@ -9,12 +9,14 @@ import type {
 } from "@quorate/ports";
 import type { SubmitterMetrics } from "./catalogue.ts";
 import { FencedError } from "./fenced-error.ts";
+import type { SubmissionSpans } from "./submission-spans.ts";
 
 export interface BroadcasterDependencies {
   readonly chain: Pick<Chain, "send">;
   readonly submissions: Pick<SubmissionStore, "isLeader" | "noteSent">;
   readonly logger: Logger;
   readonly metrics: SubmitterMetrics;
+  readonly spans?: SubmissionSpans | undefined;
 }
 
 /**
@@ -40,9 +42,11 @@ export class Broadcaster {
   ): Promise<SendOutcome["kind"] | null> {
     const attempt: Attempt | undefined = slot.attempts.at(-1);
     if (attempt === undefined) return null;
-    const { chain, submissions, metrics, logger } = this.#deps;
+    const { chain, submissions, metrics, logger, spans } = this.#deps;
     if (!(await submissions.isLeader(this.#lease, options))) throw new FencedError();
+    const startMs = spans?.now() ?? 0;
     const outcome = await chain.send(attempt.raw, options);
+    spans?.submitted(slot, attempt, startMs, outcome.kind);
     metrics.sends.inc({ outcome: outcome.kind });
     logger.info("chain transaction sent", {
       nonce: slot.nonce.toString(),

@@ -1,4 +1,4 @@
-import { type TxId, voteToJson } from "@quorate/core";
+import { type TxId, type TxRecord, voteToJson } from "@quorate/core";
 import type { AuditRow, Change, ChangeSet } from "@quorate/ports";
 
 type Row = AuditRow & { readonly revision: bigint };
@@ -43,14 +43,17 @@ export function rowsOf(set: ChangeSet, borneOut: ReadonlySet<ViolationChange>): 
         value: record.value,
         epoch: record.epoch,
         openedAtMs: record.openedAtMs,
-        recordJson: JSON.stringify(record, (_key, v: unknown) =>
-          typeof v === "bigint" ? v.toString() : v,
-        ),
+        recordJson: recordJson(record),
       });
       statuses.delete(txId);
     }
   }
   return rows;
+}
+
+/** Without what only tracing looks at: history is what was decided. */
+function recordJson({ traceContext: _, ...record }: TxRecord): string {
+  return JSON.stringify(record, (_key, v: unknown) => (typeof v === "bigint" ? v.toString() : v));
 }
 
 function voteRow(change: Extract<Change, { kind: "vote" }>): AuditRow {

@@ -16,6 +16,7 @@ import type {
   Chain,
   Clock,
   ClusterConfig,
+  CommitOutcome,
   Logger,
   NewSubmission,
   OpenTransaction,
@@ -28,6 +29,7 @@ import type {
 } from "@quorate/ports";
 import type { SubmitterMetrics } from "./catalogue.ts";
 import { FencedError } from "./fenced-error.ts";
+import type { LockOutcome, SubmissionSpans } from "./submission-spans.ts";
 import type { TallyView } from "./tally-view.ts";
 
 export interface ClaimsOptions {
@@ -51,6 +53,7 @@ export interface ClaimsDependencies {
   readonly metrics: SubmitterMetrics;
   /** New rows are in the queue. */
   readonly onQueued: (txIds: readonly TxId[]) => void;
+  readonly spans?: SubmissionSpans | undefined;
 }
 
 /**
@@ -169,7 +172,7 @@ export class SubmissionClaims {
 
   /** @returns how long until the next is due, in ms; null when none waits. */
   async #claimOnce(options: { readonly signal: AbortSignal }): Promise<number | null> {
-    const { clock, store, view } = this.#deps;
+    const { clock, store, view, spans } = this.#deps;
     const now = clock.monotonicMs();
     const ready: TxId[] = [];
     for (const [txId, atMs] of this.#due) {
@@ -183,7 +186,10 @@ export class SubmissionClaims {
         const claim = decideClaim(base.snapshot, this.#setOf(base.snapshot), this.#deps.verify);
         if (claim.kind === "claim")
           turns.push({ txId, base, writes: claim.writes, value: claim.value });
-        else this.#refuse(txId, claim);
+        else {
+          if (claim.kind !== "not-ready") spans?.locked(base.snapshot, now, claim.kind);
+          this.#refuse(txId, claim);
+        }
       }
       const commits: TxCommit[] = turns.map((t) => ({ version: t.base.version, writes: t.writes }));
       const outcomes =
@@ -193,6 +199,7 @@ export class SubmissionClaims {
       const claimed: { txId: TxId; value: Value; revision: bigint; epoch: Epoch }[] = [];
       for (const [i, turn] of turns.entries()) {
         const outcome = outcomes[i];
+        spans?.locked(turn.base.snapshot, now, lockOutcomeOf(outcome));
         if (outcome?.kind === "committed") {
           view.adoptCommit(turn.base, turn.writes, outcome.revision);
           this.#due.delete(turn.txId);
@@ -241,7 +248,8 @@ export class SubmissionClaims {
       const some = firstOf(this.#recover, this.#options.batchMax);
       const rows: { txId: TxId; value: Value; revision: bigint; epoch: Epoch }[] = [];
       for (const base of await this.#bases(some, options)) {
-        const { txId, status } = base.snapshot;
+        const { txId, status, record } = base.snapshot;
+        this.#deps.spans?.resumed(txId, record);
         const backed = backing(base.snapshot, this.#setOf(base.snapshot), this.#deps.verify);
         if (status !== "SUBMITTED") this.#recover.delete(txId);
         else if (backed.kind === "backed")
@@ -437,6 +445,9 @@ export class SubmissionClaims {
     );
   }
 }
+
+const lockOutcomeOf = (outcome: CommitOutcome | undefined): LockOutcome =>
+  outcome?.kind === "committed" ? "claimed" : outcome === undefined ? "unknown" : "conflict";
 
 function firstOf<T>(items: Iterable<T>, count: number): readonly T[] {
   const first: T[] = [];

@@ -22,6 +22,7 @@ import { capped, ordinaryCap, Repricer, type RepricerOptions } from "./repricer.
 import { type ReconcilerOptions, SlotReconciler } from "./slot-reconciler.ts";
 import { SlotSigning } from "./slot-signing.ts";
 import { StageClock } from "./stage-clock.ts";
+import type { SubmissionSpans } from "./submission-spans.ts";
 
 export interface SenderOptions extends RepricerOptions, ReconcilerOptions {
   /** Results in one chain transaction. */
@@ -40,6 +41,7 @@ export interface SenderDependencies {
   readonly logger: Logger;
   readonly metrics: SubmitterMetrics;
   readonly aborts: AbortGate;
+  readonly spans?: SubmissionSpans | undefined;
 }
 
 type Options = { readonly signal: AbortSignal };

@@ -30,7 +30,8 @@ import { nodeMetrics } from "./catalogue.ts";
 import type { RefusedByRules } from "./refusal.ts";
 import { rendezvousRank } from "./rendezvous.ts";
 import { TallyView } from "./tally-view.ts";
-import { type PipelineOptions, VotePipeline } from "./vote-pipeline.ts";
+import { VotePipeline } from "./vote-pipeline.ts";
+import type { PipelineOptions } from "./vote-pipeline-options.ts";
 
 export interface WorldOptions {
   readonly trustees?: number;

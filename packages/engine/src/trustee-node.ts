@@ -25,6 +25,7 @@ import type {
   Logger,
   MetricsFactory,
   TallyStore,
+  Tracer,
   VoteJournal,
   VoteSigner,
 } from "@quorate/ports";
@@ -39,8 +40,10 @@ import { type RefusedByRules, refusalByNetwork, refusalByRules } from "./refusal
 import { StoreProbe } from "./store-probe.ts";
 import { TallyView } from "./tally-view.ts";
 import { TrusteeBoard } from "./trustee-metrics.ts";
-import { type PipelineOptions, VotePipeline } from "./vote-pipeline.ts";
+import { VotePipeline } from "./vote-pipeline.ts";
+import type { PipelineOptions } from "./vote-pipeline-options.ts";
 import { type CastOutcome, type PublisherOptions, VotePublisher } from "./vote-publisher.ts";
+import { VoteSpans } from "./vote-spans.ts";
 
 export interface TrusteeNodeOptions {
   readonly clusterId: ClusterId;
@@ -69,6 +72,8 @@ export interface TrusteeNodeDependencies {
   /** Called with everybody whose votes matter, at the start and whenever that changes: whom to stay connected with. */
   readonly onAuthors?: ((peers: readonly PeerId[]) => void) | undefined;
   readonly fault?: FaultPoint | undefined;
+  /** Absent: nothing is traced. */
+  readonly tracer?: Tracer | undefined;
 }
 
 /** How often it is looked whether an earlier epoch's trustees still have open transactions, and who is connected, in ms. */
@@ -287,14 +292,16 @@ export class TrusteeNode {
   }
 
   #build(config: ClusterConfig): void {
-    const { store, clock, logger, gossip, signer, ed25519, fault } = this.#deps;
+    const { store, clock, logger, gossip, signer, ed25519, fault, tracer } = this.#deps;
     const { nodeId, protocol } = this.#options;
     const metrics = this.#metrics;
     const set = (): TrusteeSet => this.#configured().set;
     const sets = (): ReadonlyMap<Epoch, TrusteeSet> => this.#configured().sets;
     const { view } = this;
     const verify = this.#verify;
-    const common = { store, view, clock, logger, metrics, verify };
+    // Left out altogether where nothing is traced: then not even a call is made.
+    const spans = tracer?.enabled === true ? new VoteSpans({ tracer, clock, nodeId }) : undefined;
+    const common = { store, view, clock, logger, metrics, verify, spans };
     const pipeline = new VotePipeline(
       config,
       { nodeId, protocol, ...this.#options.pipeline },
@@ -353,6 +360,7 @@ export class TrusteeNode {
       onRefusedVote: (vote) => accusations.refused(vote),
       onHeard: ({ vote }) => this.#board.heard(vote.nodeId, vote.issuedAtMs, clock.nowMs()),
       deadlineMs: protocol.deadlineMs,
+      spans,
     });
     this.#admission = () => admission;
     this.#deadlines.onView(this.view.withStatus("COLLECTING"));

@@ -1,90 +1,30 @@
 import {
-  type Ban,
   type Decision,
   decide,
   LIMITS,
   type NodeId,
-  type ProtocolConfig,
-  type SignedVote,
   type TrusteeSet,
   type TxId,
   type TxRecord,
   type TxWrites,
   type VerifiedVote,
-  type Verify,
 } from "@quorate/core";
 import {
-  type Clock,
   type ClusterConfig,
   type CommitOutcome,
-  type FaultPoint,
-  type Logger,
   StoreError,
-  type TallyStore,
   type TxCommit,
   type VersionedSnapshot,
 } from "@quorate/ports";
-import type { NodeMetrics } from "./catalogue.ts";
 import { DueQueue } from "./due-queue.ts";
 import { MovingAverage } from "./moving-average.ts";
-import type { RefusedByRules } from "./refusal.ts";
 import { rendezvousRank } from "./rendezvous.ts";
-import type { TallyView } from "./tally-view.ts";
-
-/** How a vote ended for whoever handed it in. */
-export type RecordOutcome =
-  /** It is in etcd, written by this node or another. */
-  | { readonly kind: "RECORDED" }
-  /** The trustee's other value stands; both signatures are recorded as evidence. */
-  | { readonly kind: "EQUIVOCATION" }
-  | {
-      readonly kind: "REFUSED";
-      readonly code:
-        | "BANNED"
-        | "WRONG_EPOCH"
-        | "UNKNOWN_TRUSTEE"
-        | "RECORD_FORGED"
-        /** Decided long ago: its votes are archived, and the id is never open again. */
-        | "ARCHIVED"
-        | "QUEUE_FULL"
-        | "STOPPED"
-        | "JOURNAL_FAILED";
-    };
-
-export interface PipelineOptions {
-  readonly nodeId: NodeId;
-  readonly protocol: ProtocolConfig;
-  /**
-   * How long at least a transaction's owner waits for more of its votes, in ms: they fold into one
-   * commit. It waits as long as a commit takes at present, for no other would be sent sooner; not at all once every vote is there.
-   */
-  readonly windowMs: number;
-  /**
-   * How much longer at least each further rank waits for the watch to show the owner's commit, in ms.
-   * It grows with what records by others take at present, or a slow cluster would write everything N times.
-   */
-  readonly staggerMs: number;
-  /** Transactions in one commit call. */
-  readonly batchMax: number;
-  /** Commit calls under way at once. */
-  readonly batchesInFlightMax: number;
-}
-
-export interface PipelineDependencies {
-  readonly store: TallyStore;
-  readonly view: TallyView;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly metrics: NodeMetrics;
-  readonly verify: Verify;
-  /** Called for each ban right after the commit that holds it. */
-  readonly onBan: (ban: Ban, committedAtMs: number) => void;
-  /** Called for a vote whose trustee voted otherwise, as far as is known here; before anything is committed. */
-  readonly onConflict: (first: SignedVote, second: VerifiedVote) => void;
-  /** Called for a vote that the rules refuse. */
-  readonly onRefused: (vote: VerifiedVote, code: RefusedByRules) => void;
-  readonly fault?: FaultPoint;
-}
+import type {
+  PipelineDependencies,
+  PipelineOptions,
+  RecordOutcome,
+} from "./vote-pipeline-options.ts";
+import type { VoteTurn } from "./vote-turn.ts";
 
 interface PendingVote {
   readonly vote: VerifiedVote;
@@ -117,6 +57,8 @@ interface Turn {
   readonly votes: readonly PendingVote[];
   /** Whether this decision judged the deadline. */
   readonly judged: boolean;
+  /** Null unless one of the votes is traced. */
+  readonly spanned: VoteTurn | null;
 }
 
 /**
@@ -379,10 +321,11 @@ export class VotePipeline {
 
   /** One round trip. @returns the transactions that must be decided again. */
   async #commitOnce(batch: readonly PendingTx[]): Promise<readonly PendingTx[]> {
-    const { store, view, metrics } = this.#deps;
+    const { store, view, metrics, spans } = this.#deps;
     const commits: TxCommit[] = [];
     const sent: Turn[] = [];
     const signal = this.#stopping.signal;
+    const startMs = spans?.now() ?? 0;
     if (this.#streaksStale && batch.some((tx) => tx.deadlinePassed)) {
       this.#streaks = await store.readSilenceStreaks({ signal });
       this.#streaksStale = false;
@@ -392,11 +335,15 @@ export class VotePipeline {
       const base = bases[i] as VersionedSnapshot;
       const votes = [...tx.votes];
       const judged = tx.deadlinePassed;
-      const decision = this.#tryDecide(tx, base, votes);
-      if (decision === null) continue;
-      const entry = { tx, base, decision, votes, judged };
-      if (decision.writes === null) this.#finish(entry);
-      else {
+      const spanned = spans?.turn(votes, startMs, batch.length) ?? null;
+      const decided = this.#tryDecide(tx, base, votes, spanned);
+      if (decided === null) continue;
+      const decision = spanned?.decided(decided, base.snapshot) ?? decided;
+      const entry = { tx, base, decision, votes, judged, spanned };
+      if (decision.writes === null) {
+        spanned?.ended("nothing_to_write");
+        this.#finish(entry);
+      } else {
         commits.push({ version: base.version, writes: decision.writes });
         sent.push(entry);
       }
@@ -404,7 +351,11 @@ export class VotePipeline {
     if (commits.length === 0) return [];
     const sentMs = this.#deps.clock.monotonicMs();
     this.#deps.fault?.("commit.before");
-    const outcomes = await store.commit(commits, this.#config.epochVersion, { signal });
+    const committing = store.commit(commits, this.#config.epochVersion, { signal });
+    const outcomes = await committing.catch((error: unknown) => {
+      for (const { spanned } of sent) spanned?.ended("unknown");
+      throw error;
+    });
     this.#deps.fault?.("commit.after");
     this.#commitMs.add(this.#deps.clock.monotonicMs() - sentMs);
     const again: PendingTx[] = [];
@@ -413,10 +364,12 @@ export class VotePipeline {
       if (outcome.kind === "committed") {
         const writes = entry.decision.writes as TxWrites;
         view.adoptCommit(entry.base, writes, outcome.revision);
+        entry.spanned?.ended("committed", outcome.revision);
         this.#effects(writes, entry.base);
         this.#finish(entry);
       } else {
         metrics.commitConflicts.inc({});
+        entry.spanned?.ended("conflict");
         view.adopt(outcome.fresh);
         if (entry.judged) this.#streaksStale = true;
         // A ban counts here once the watch has brought it and its evidence has been looked at: it may be forged.
@@ -433,17 +386,24 @@ export class VotePipeline {
     tx: PendingTx,
     base: VersionedSnapshot,
     votes: readonly PendingVote[],
+    spanned: VoteTurn | null,
   ): Decision | null {
     try {
-      return this.#decide(tx, base, votes);
+      return this.#decide(tx, base, votes, spanned);
     } catch (error) {
+      spanned?.ended("undecidable");
       this.#deps.logger.error("transaction can't be decided", { txId: tx.txId, error });
       this.#later(tx, "undecidable");
       return null;
     }
   }
 
-  #decide(tx: PendingTx, base: VersionedSnapshot, votes: readonly PendingVote[]): Decision {
+  #decide(
+    tx: PendingTx,
+    base: VersionedSnapshot,
+    votes: readonly PendingVote[],
+    spanned: VoteTurn | null,
+  ): Decision {
     const { clock, view, verify } = this.#deps;
     const { record } = base.snapshot;
     const set = this.#setOf(record);
@@ -470,6 +430,7 @@ export class VotePipeline {
         bans: view.bans,
         silenceStreaks: this.#streaks,
         verify,
+        onStep: spanned?.onStep,
       },
     );
   }

@@ -27,7 +27,7 @@ import { describe, expect, test } from "vitest";
 import { nodeMetrics } from "./catalogue.ts";
 import { TallyView } from "./tally-view.ts";
 import { peek } from "./test-world.ts";
-import type { RecordOutcome } from "./vote-pipeline.ts";
+import type { RecordOutcome } from "./vote-pipeline-options.ts";
 import { VotePublisher } from "./vote-publisher.ts";
 
 const cluster = testCluster({ trustees: 5, threshold: 4 });

@@ -20,7 +20,8 @@ import type { Clock, Gossip, Logger, VoteJournal, VoteSigner } from "@quorate/po
 import type { NodeMetrics } from "./catalogue.ts";
 import { MovingAverage } from "./moving-average.ts";
 import type { TallyView } from "./tally-view.ts";
-import type { RecordOutcome } from "./vote-pipeline.ts";
+import type { RecordOutcome } from "./vote-pipeline-options.ts";
+import type { VoteSpans } from "./vote-spans.ts";
 
 export interface PublisherOptions {
   readonly nodeId: NodeId;
@@ -48,6 +49,7 @@ export interface PublisherDependencies {
   readonly metrics: NodeMetrics;
   readonly journal: VoteJournal;
   readonly record: (vote: VerifiedVote) => Promise<RecordOutcome>;
+  readonly spans?: VoteSpans | undefined;
   /** This trustee's vote as etcd has it, or that its transaction is archived; asked only when the view and the journal do not tell. */
   readonly recordedValue: (txId: TxId) => Promise<Value | "archived" | undefined>;
 }
@@ -137,6 +139,7 @@ export class VotePublisher {
     if (recorded !== undefined) return { kind: "RECORDED" };
     if (earlier !== undefined && earlier.outcome !== null) return earlier.outcome;
     metrics.votesReceived.inc({ source: "local" });
+    this.#deps.spans?.cast(txId);
     const outcome = new Promise<RecordOutcome>((resolve) =>
       this.#waiting.push({ txId, value, resolve }),
     );
@@ -291,9 +294,10 @@ export class VotePublisher {
   }
 
   #publish(waiting: readonly Signing[], set: TrusteeSet): void {
-    const { signer, verify, gossip, logger, metrics } = this.#deps;
+    const { signer, verify, gossip, logger, metrics, spans } = this.#deps;
     const votes = waiting.map((w) => w.vote);
     const frame = signFrame(votes, (message) => signer.sign(message));
+    const checkingAtMs = spans?.now() ?? 0;
     const verified = verifyFrame(frame, set, verify);
     if (!verified.ok) {
       // The trustee set changed between the request and now.
@@ -302,11 +306,12 @@ export class VotePublisher {
       return;
     }
     metrics.framesPublished.inc({});
+    const sent = spans?.published(frame, verified.value, checkingAtMs) ?? frame;
     for (const [i, vote] of verified.value.entries()) {
       const resolve = waiting[i]?.resolve;
       void this.#deps.record(vote).then((outcome) => resolve?.(outcome));
     }
-    gossip.publish(encodeFrame(frame)).catch((error: unknown) => {
+    gossip.publish(encodeFrame(sent)).catch((error: unknown) => {
       // The vote is in this node's own queue and will be recorded from there.
       logger.warn("vote frame was not published", { error, votes: votes.length });
     });

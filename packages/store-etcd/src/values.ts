@@ -12,6 +12,7 @@ import {
   parseEpoch,
   parseNodeId,
   parsePeerId,
+  parseTraceparent,
   parseValue,
   type Result,
   type SignedVote,
@@ -19,6 +20,7 @@ import {
   type TxId,
   type TxRecord,
   type TxStatus,
+  traceparentOf,
   voteFromJson,
 } from "@quorate/core";
 import type { Presence, StandaloneViolation } from "@quorate/ports";
@@ -78,8 +80,11 @@ export function readDecision(text: string): Read<FinalDecision> {
   return err("unknown decision");
 }
 
-export function writeRecord(record: TxRecord): string {
-  return JSON.stringify({ ...record, value: record.value === null ? null : `${record.value}` });
+export function writeRecord({ traceContext, ...record }: TxRecord): string {
+  const value = record.value === null ? null : `${record.value}`;
+  // Only where it is traced: 75 bytes.
+  const trace = traceContext === undefined ? {} : { traceparent: traceparentOf(traceContext) };
+  return JSON.stringify({ ...record, value, ...trace });
 }
 
 export function readRecord(text: string): Read<TxRecord> {
@@ -93,6 +98,8 @@ export function readRecord(text: string): Read<TxRecord> {
   const value = f["value"] === null ? ok(null) : parseValue(f["value"]);
   const reason = f["reason"] === null ? null : ABORT_REASONS.find((word) => word === f["reason"]);
   const chain = readChain(f["chain"]);
+  // One that is not readable is as if it were not there: nothing but tracing looks at it.
+  const traceContext = parseTraceparent(f["traceparent"]);
   const { policy, profile, openedAtMs, deadlineAtMs, thresholdAtMs, unanimous } = f;
   if (!epoch.ok) return err(epoch.error.message);
   if (!value.ok) return err(value.error.message);
@@ -120,6 +127,7 @@ export function readRecord(text: string): Read<TxRecord> {
     offenders,
     absent,
     chain,
+    ...(traceContext === null ? {} : { traceContext }),
   });
 }
 
