@@ -133,17 +133,21 @@ async function enqueueIn(
   const rows = await tx.query("reading tombstones", READ_TOMBSTONES, [[...firsts.keys()]]);
   for (const row of rows) stored.set(txIdOf(row, "tx_id"), row);
 
+  // By the first of the call's inputs that says another value; those after it are told so.
+  const conflicts = new Map<TxId, NewSubmission>();
   const outcomes = submissions.map((item) => {
     const isFirst = isNew.has(item.txId) && firsts.get(item.txId) === item;
-    return isFirst
+    const outcome = isFirst
       ? newOutcome(item, records.get(item.txId))
-      : repeatedOutcome(item, stored.get(item.txId) ?? {});
+      : repeatedOutcome(item, stored.get(item.txId) ?? {}, conflicts.has(item.txId));
+    if (outcome.kind === "conflict" && !conflicts.has(item.txId)) conflicts.set(item.txId, item);
+    return outcome;
   });
-  const conflicts = submissions.filter((_, index) => outcomes[index]?.kind === "conflict");
-  if (conflicts.length > 0) {
+  if (conflicts.size > 0) {
+    const first = [...conflicts.values()];
     await tx.query("quarantining a conflict", QUARANTINE_CONFLICTS, [
-      conflicts.map(({ txId }) => txId),
-      conflicts.map(({ value }) => value),
+      first.map(({ txId }) => txId),
+      first.map(({ value }) => value),
     ]);
   }
   return outcomes;
@@ -157,11 +161,18 @@ function newOutcome({ value }: NewSubmission, record: Row | undefined): EnqueueO
     : { kind: "conflict", storedValue };
 }
 
-function repeatedOutcome({ value }: NewSubmission, row: Row): EnqueueOutcome {
+/** @param contradicted an earlier input of the call has another value: what was not final is QUARANTINED */
+function repeatedOutcome(
+  { value }: NewSubmission,
+  row: Row,
+  contradicted: boolean,
+): EnqueueOutcome {
   const storedValue = valueOf(row, "value");
   if (row["state"] === null) return { kind: "archived", storedValue };
   if (storedValue !== value) return { kind: "conflict", storedValue };
-  return { kind: "exists", state: submissionStateOf(row, "state") };
+  const state = submissionStateOf(row, "state");
+  const isFinal = state === "FINALIZED" || state === "ABORTED";
+  return { kind: "exists", state: contradicted && !isFinal ? "QUARANTINED" : state };
 }
 
 /** @returns for those that the contract was found to hold, what it holds: they are settled or quarantined. */
