@@ -318,6 +318,7 @@ const LINES: Readonly<Record<StepLine["line"], Reader<StepLine>>> = {
     pid: wholeNumber,
     boot: nullable(text),
     startedAtMs: wholeNumber,
+    protocol: nullable(objectOf({ settleMs: wholeNumber, silenceStreakMax: wholeNumber })),
   }),
   begin: objectOf<LineOf<"begin">>({
     line: literal("begin"),

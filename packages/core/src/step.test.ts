@@ -29,6 +29,7 @@ const LINES: readonly StepLine[] = [
     pid: 7,
     boot: null,
     startedAtMs: 5,
+    protocol: { settleMs: 500, silenceStreakMax: 3 },
   },
   {
     line: "begin",

@@ -47,6 +47,8 @@ export interface StepStart {
   /** Which boot of which machine `at` counts from; null when that is not known, and then `at` compares with no other run's. */
   readonly boot: string | null;
   readonly startedAtMs: number;
+  /** What the process was told that its steps depend on; null for one that takes no decisions of its own. */
+  readonly protocol: { readonly settleMs: number; readonly silenceStreakMax: number } | null;
 }
 
 export interface StepVote {

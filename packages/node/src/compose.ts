@@ -5,7 +5,13 @@ import { dashboardAssets } from "@quorate/dashboard";
 import { recordedTally, TrusteeNode } from "@quorate/engine";
 import { createGossip } from "@quorate/network-libp2p";
 import type { AbortOptions, Lifecycle } from "@quorate/ports";
-import { createStepFile, faultPointFrom, type NodeSettings, pathBeside } from "@quorate/settings";
+import {
+  createStepFile,
+  faultPointFrom,
+  type NodeSettings,
+  pathBeside,
+  stepProtocolOf,
+} from "@quorate/settings";
 import { createEtcdTallyStore } from "@quorate/store-etcd";
 import {
   addEventRoute,
@@ -46,9 +52,12 @@ export function composeNode(settings: NodeSettings, file: string | null, version
   const metrics = createMetrics({});
   const tracing = createTracing({
     serviceName: "quorate-node",
+    instanceId: nodeId,
+    clusterId,
     version,
     logger,
-    ...(settings.tracing.otlpUrl === undefined ? {} : { otlpUrl: settings.tracing.otlpUrl }),
+    clock,
+    ...settings.tracing,
   });
   const seed = readSeed(pathBeside(file, settings.keyFile));
   const signer = createVoteSigner(seed);
@@ -59,7 +68,13 @@ export function composeNode(settings: NodeSettings, file: string | null, version
     directory === undefined
       ? null
       : createStepFile(
-          { directory: pathBeside(file, directory), program: "node", name: nodeId, clusterId },
+          {
+            directory: pathBeside(file, directory),
+            program: "node",
+            name: nodeId,
+            clusterId,
+            protocol: stepProtocolOf(settings.protocol),
+          },
           { logger },
         );
   const store = steps === null ? etcd : recordedTally(etcd, steps);

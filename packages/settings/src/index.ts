@@ -19,4 +19,9 @@ export {
 } from "./schemas.ts";
 export { NODE_SETTINGS, SUBMITTER_SETTINGS } from "./setting-lists.ts";
 export { signerSourceOf } from "./signer-source.ts";
-export { createStepFile, type StepFile, type StepFileOptions } from "./step-file.ts";
+export {
+  createStepFile,
+  type StepFile,
+  type StepFileOptions,
+  stepProtocolOf,
+} from "./step-file.ts";

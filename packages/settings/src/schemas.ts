@@ -60,7 +60,10 @@ export const logSchema = z.strictObject({
 });
 
 export const tracingSchema = z.strictObject({
+  /** OTLP collector over HTTP. Absent: nothing is traced. */
   otlpUrl: url(["http:", "https:"]).optional(),
+  /** Share of transactions that are traced. The same in all processes, or traces have holes; 0 turns it off. */
+  sampleRatio: z.number().min(0).max(1).default(0.01),
 });
 
 /** A record of each step on durable state, to be held against the model. None by default: then nothing is wrapped. */

@@ -21,6 +21,11 @@ const COMMON: readonly Setting[] = [
   { path: "log.level", kind: "text", flag: "log-level", help: "error, warn, info or debug" },
   { path: "tracing.otlpUrl", kind: "text", help: "where traces go; none by default" },
   {
+    path: "tracing.sampleRatio",
+    kind: "number",
+    help: "share of transactions that are traced, 0 to 1",
+  },
+  {
     path: "steps.directory",
     kind: "text",
     help: "folder for a record of each step on durable state; none by default",

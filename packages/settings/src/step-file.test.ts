@@ -12,7 +12,12 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
-const OPTIONS = { program: "node", name: "trustee-1", clusterId: "demo" } as const;
+const OPTIONS = {
+  program: "node",
+  name: "trustee-1",
+  clusterId: "demo",
+  protocol: { settleMs: 500, silenceStreakMax: 3 },
+} as const;
 const send = { op: "chain.send", bytes: "ab".repeat(32) } as const;
 
 function loggerTo(errors: string[]): Logger {

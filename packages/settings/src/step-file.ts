@@ -11,6 +11,7 @@ export interface StepFileOptions {
   /** The process's own name. */
   readonly name: string;
   readonly clusterId: string;
+  readonly protocol: StepStart["protocol"];
 }
 
 /** The record of one run, from `open` to `close`. */
@@ -71,6 +72,7 @@ export function createStepFile(
           pid: globalThis.process.pid,
           boot: bootId(),
           startedAtMs: Date.now(),
+          protocol: process.protocol,
         },
       ]);
     },
@@ -92,6 +94,14 @@ export function createStepFile(
       file = null;
     },
   };
+}
+
+/** The protocol settings that a record names. */
+export function stepProtocolOf({
+  settleMs,
+  silenceStreakMax,
+}: NonNullable<StepStart["protocol"]>): NonNullable<StepStart["protocol"]> {
+  return { settleMs, silenceStreakMax };
 }
 
 interface StepFileDependencies {

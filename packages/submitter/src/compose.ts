@@ -20,6 +20,7 @@ import {
   pathBeside,
   retentionOf,
   type SubmitterSettings,
+  stepProtocolOf,
 } from "@quorate/settings";
 import { createEtcdTallyStore } from "@quorate/store-etcd";
 import {
@@ -76,9 +77,12 @@ export async function composeSubmitter(
   const metrics = createMetrics({});
   const tracing = createTracing({
     serviceName: "quorate-submitter",
+    instanceId: candidate,
+    clusterId,
     version,
     logger,
-    ...(settings.tracing.otlpUrl === undefined ? {} : { otlpUrl: settings.tracing.otlpUrl }),
+    clock,
+    ...settings.tracing,
   });
   const { signer, check: checkSigner } = await openSigner(settings, file, { clock, logger });
   const store = createEtcdTallyStore({ ...settings.etcd, clusterId }, { clock, logger, metrics });
@@ -113,6 +117,7 @@ export async function composeSubmitter(
             program: "submitter",
             name: signer.address,
             clusterId,
+            protocol: stepProtocolOf(settings.protocol),
           },
           { logger },
         );

@@ -2,10 +2,10 @@ import { randomBytes } from "node:crypto";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { deployRecorder } from "@quorate/chain-evm";
-import { parseClusterId, parseEvmAddress, unwrap } from "@quorate/core";
+import { DEFAULT_PROTOCOL_CONFIG, parseClusterId, parseEvmAddress, unwrap } from "@quorate/core";
 import { recordedTally } from "@quorate/engine";
 import { type LocalServers, startLocalServers } from "@quorate/localcluster";
-import { createStepFile } from "@quorate/settings";
+import { createStepFile, stepProtocolOf } from "@quorate/settings";
 import { createEtcdTallyStore, type EtcdTallyStore } from "@quorate/store-etcd";
 import { createLogger, systemClock } from "@quorate/telemetry";
 import { prng } from "@quorate/testkit";
@@ -101,7 +101,13 @@ export async function makeSeedWorld(
     stepsDirectory === undefined
       ? null
       : createStepFile(
-          { directory: stepsDirectory, program: "trustees", name: clusterId, clusterId },
+          {
+            directory: stepsDirectory,
+            program: "trustees",
+            name: clusterId,
+            clusterId,
+            protocol: stepProtocolOf(DEFAULT_PROTOCOL_CONFIG),
+          },
           { logger: quiet() },
         );
   steps?.open();
