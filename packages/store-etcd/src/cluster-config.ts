@@ -33,6 +33,12 @@ import {
 import type { Reading } from "./snapshot.ts";
 import { parseObject, readCount } from "./values.ts";
 
+/**
+ * What this release writes and understands. A release that changes what older ones would read wrongly writes the next
+ * number to `/config/data_version`; a cluster that never saw one has none.
+ */
+const DATA_VERSION = 1;
+
 /** Writes the trustee set, unless the cluster has one. */
 export function initRequest(keys: Keys, set: TrusteeSet): ITxnRequest {
   return {
@@ -77,6 +83,7 @@ function configRequest(keys: Keys): ITxnRequest {
       get(keys.totalNodes),
       getRange(keys.trustees),
       newestDocuments(keys),
+      get(keys.dataVersion),
     ],
   };
 }
@@ -145,7 +152,7 @@ function newestDocuments(keys: Keys): IRequestOp {
 }
 
 /**
- * @throws StoreError REFUSED when the cluster was never initialised, CORRUPT when
+ * @throws StoreError REFUSED when the cluster was never initialised, SCHEMA when a newer release wrote it, CORRUPT when
  * what is written is not a trustee set: without a sound one nothing may be counted.
  */
 function parseConfig(reading: Reading, responses: readonly IResponseOp[]): ClusterConfig {
@@ -159,6 +166,7 @@ function parseConfig(reading: Reading, responses: readonly IResponseOp[]): Clust
     throw new StoreError("REFUSED", `cluster ${clusterId} is not initialised in this etcd`, {
       retryable: false,
     });
+  checkDataVersion(clusterId, kvOf(responses[5]), corrupt);
   const epoch = parseEpoch(textOf(epochKv.value));
   if (!epoch.ok) throw corrupt(epoch.error.message);
   const threshold = numberOf(kvOf(responses[1]));
@@ -185,6 +193,23 @@ function parseConfig(reading: Reading, responses: readonly IResponseOp[]): Clust
     throw corrupt(`the trustees are not those that epoch ${epoch.value} began with`);
   if (kept === undefined) sets.set(epoch.value, set.value);
   return { set: set.value, epochVersion: BigInt(epochKv.mod_revision), sets };
+}
+
+/** First of all: nothing else is to be read by rules that may have changed. */
+function checkDataVersion(
+  clusterId: ClusterId,
+  kv: IKeyValue | null,
+  corrupt: (problem: string) => StoreError,
+): void {
+  if (kv === null) return;
+  const version = numberOf(kv);
+  if (version === null) throw corrupt("data_version is not a whole number");
+  if (version <= DATA_VERSION) return;
+  throw new StoreError(
+    "SCHEMA",
+    `cluster ${clusterId} is kept in etcd as version ${version}, by a newer release; this one understands version ${DATA_VERSION}: run that release or a later one`,
+    { retryable: false },
+  );
 }
 
 /** The documents of the newest epochs up to the one in force, in order. */

@@ -45,6 +45,8 @@ export interface Keys {
   readonly threshold: string;
   readonly totalNodes: string;
   readonly epoch: string;
+  /** How the cluster's keys are to be read; absent: version 1. */
+  readonly dataVersion: string;
   trustee(nodeId: NodeId): string;
   readonly trustees: string;
   /** A whole trustee set, for as long as transactions and evidence may name its epoch. */
@@ -87,6 +89,7 @@ export function keysOf(clusterId: ClusterId): Keys {
     threshold: `${root}config/threshold`,
     totalNodes: `${root}config/total_nodes`,
     epoch: `${root}config/epoch`,
+    dataVersion: `${root}config/data_version`,
     trustee: (nodeId) => `${root}config/trustees/${nodeId}`,
     trustees: `${root}config/trustees/`,
     epochDocument: (epoch) => `${root}config/epochs/${epoch}`,

@@ -296,3 +296,34 @@ describe("a receipt's lease", () => {
     expect(shown).toEqual([{ kind: "receipts", receipts: [fixture.receipt(0, 2)] }]);
   });
 });
+
+describe("the version of what is in etcd", () => {
+  test("of a newer release stops an older one at its start, by name, and while it runs", async () => {
+    const { revision } = await store.readBans();
+    await store.readConfig();
+    const stop = new AbortController();
+    // What a node does at each change of the configuration.
+    const running = store.watch(
+      revision,
+      async ({ changes }) => {
+        if (changes.some(({ kind }) => kind === "config")) await store.readConfig();
+      },
+      stop,
+    );
+    await raw.put(keys.dataVersion).value("2");
+    const newer = {
+      code: "SCHEMA",
+      retryable: false,
+      message: expect.stringContaining("version 2"),
+    };
+    await expect(running).rejects.toMatchObject(newer);
+    await expect(store.readConfig()).rejects.toMatchObject(newer);
+  });
+
+  test("that is this release's own, or missing, is none to speak of; what is no number is damage", async () => {
+    await raw.put(keys.dataVersion).value("1");
+    expect((await store.readConfig()).set.threshold).toBe(3);
+    await raw.put(keys.dataVersion).value("two");
+    await expect(store.readConfig()).rejects.toMatchObject({ code: "CORRUPT" });
+  });
+});

@@ -8,7 +8,8 @@ export {
   withPostgresDump,
 } from "./backup/dump.ts";
 export { type LoadParameters, type LoadReport, loadPostgres } from "./backup/load.ts";
-export { MIGRATIONS_DIRECTORY, type MigrateParameters, migrate } from "./migrate.ts";
+export { type MigrateParameters, migrate } from "./migrate.ts";
+export { MIGRATIONS_DIRECTORY } from "./migration-files.ts";
 export { createPool, type PoolOptions } from "./pool.ts";
 export { postgresMetrics } from "./postgres-metrics.ts";
 export { createRetentionStore } from "./retention-store.ts";

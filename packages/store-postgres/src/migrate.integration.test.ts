@@ -6,7 +6,8 @@ import { type PostgresServer, startPostgres } from "@quorate/devkit";
 import { StoreError } from "@quorate/ports";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { MIGRATIONS_DIRECTORY, migrate } from "./migrate.ts";
+import { migrate } from "./migrate.ts";
+import { MIGRATIONS_DIRECTORY } from "./migration-files.ts";
 import { schemaSnapshot } from "./schema-snapshot.ts";
 import { createSubmissionStore } from "./submission-store.ts";
 import { silentLogger, startTestServer, type TestServer } from "./testing/database.ts";
@@ -223,6 +224,22 @@ test("a migration that fails leaves nothing of its run behind", async () => {
   const tables = await tablesOf("broken");
   expect(tables).toEqual([{ tablename: "schema_migration" }]);
   expect(await run("broken")).toEqual(ALL);
+});
+
+test("a schema that a newer release has migrated is refused by name, and nothing of it is changed", async () => {
+  const later = "CREATE TABLE from_the_future (id bigint)";
+  await withMigration("9998_later.sql", later, (directory) => run("newer", directory));
+  const before = await tablesOf("newer");
+  await expect(run("newer")).rejects.toMatchObject({
+    code: "SCHEMA",
+    retryable: false,
+    message: expect.stringContaining("newer release: 9998_later"),
+  });
+  // Not even by a release that has a migration of its own besides.
+  await withMigration("9999_other.sql", "CREATE TABLE other (id bigint)", async (directory) => {
+    await expect(run("newer", directory)).rejects.toMatchObject({ code: "SCHEMA" });
+  });
+  expect(await tablesOf("newer")).toEqual(before);
 });
 
 test("a migration slipped in before one that has run is refused", async () => {

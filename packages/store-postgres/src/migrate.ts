@@ -1,10 +1,9 @@
-import { fileURLToPath } from "node:url";
-
 import { hash, utf8 } from "@quorate/core";
 import { type AbortOptions, type Logger, StoreError } from "@quorate/ports";
 import { runner } from "node-pg-migrate";
 import { Client } from "pg";
 
+import { knownMigrations, MIGRATIONS_DIRECTORY, NOT_A_MIGRATION } from "./migration-files.ts";
 import { checkSchemaName, DEFAULT_SCHEMA } from "./schema-name.ts";
 import { toStoreError } from "./store-error.ts";
 
@@ -22,18 +21,14 @@ export interface MigrateParameters extends AbortOptions {
   readonly logger: Logger;
 }
 
-/** Where migrations are unless told otherwise; the same from src/ and from dist/. */
-export const MIGRATIONS_DIRECTORY = fileURLToPath(new URL("../../../sql", import.meta.url));
-
-// Everything in the directory that is not a numbered .sql file is left alone.
-const NOT_A_MIGRATION = "(?!\\d{4}_[a-z0-9_]+\\.sql$).*";
-
 /**
  * Brings a schema up to date: runs the migrations it has not had, in order, in one
  * transaction. Forward only. Any number of processes may call it at once: an
  * advisory lock per schema lets one work and the others find nothing to do.
+ * A schema that a newer release has migrated is refused and left as it is: what is written there by rules that this
+ * release does not know must not be changed by those that it does.
  * @returns the names of the migrations applied by this call, in order.
- * @throws StoreError SCHEMA when a file is refused or the order was changed; UNAVAILABLE, TIMEOUT.
+ * @throws StoreError SCHEMA when the schema is newer than this release, a file is refused or the order was changed; UNAVAILABLE, TIMEOUT.
  */
 export async function migrate(parameters: MigrateParameters): Promise<readonly string[]> {
   const { signal, logger } = parameters;
@@ -54,9 +49,11 @@ export async function migrate(parameters: MigrateParameters): Promise<readonly s
   signal?.addEventListener("abort", onAbort, { once: true });
   try {
     await client.connect();
+    const directory = parameters.directory ?? MIGRATIONS_DIRECTORY;
+    await refuseNewer(client, schema, directory);
     const applied = await runner({
       dbClient: client,
-      dir: parameters.directory ?? MIGRATIONS_DIRECTORY,
+      dir: directory,
       ignorePattern: NOT_A_MIGRATION,
       migrationsTable: "schema_migration",
       schema,
@@ -79,6 +76,22 @@ export async function migrate(parameters: MigrateParameters): Promise<readonly s
     signal?.removeEventListener("abort", onAbort);
     await client.end().catch(() => undefined);
   }
+}
+
+/** @throws StoreError SCHEMA */
+async function refuseNewer(client: Client, schema: string, directory: string): Promise<void> {
+  const table = `"${schema}".schema_migration`;
+  const [found] = (await client.query("SELECT to_regclass($1) IS NOT NULL AS there", [table])).rows;
+  if (found?.there !== true) return;
+  const { rows } = await client.query<{ name: string }>(`SELECT name FROM ${table} ORDER BY id`);
+  const known = new Set(await knownMigrations(directory));
+  const unknown = rows.map(({ name }) => name).filter((name) => !known.has(name));
+  if (unknown.length === 0) return;
+  throw new StoreError(
+    "SCHEMA",
+    `schema ${schema} was migrated by a newer release: ${unknown.join(", ")} unknown to this one; run that release or a later one`,
+    { retryable: false },
+  );
 }
 
 /** Migrations of different schemas do not wait for each other. A number that survives as a JavaScript literal. */

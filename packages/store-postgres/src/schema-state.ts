@@ -1,7 +1,6 @@
-import { readdir } from "node:fs/promises";
 import type { AbortOptions } from "@quorate/ports";
 import type { Pool } from "pg";
-import { MIGRATIONS_DIRECTORY } from "./migrate.ts";
+import { knownMigrations } from "./migration-files.ts";
 import { toStoreError } from "./store-error.ts";
 
 /** Which migrations a schema has had, against those that this release has. */
@@ -14,16 +13,13 @@ export interface SchemaState {
   readonly unknown: readonly string[];
 }
 
-const MIGRATION = /^(\d{4}_[a-z0-9_]+)\.sql$/;
-
 /**
  * Looks at a schema and changes nothing.
  * @throws StoreError UNAVAILABLE, TIMEOUT, REFUSED
  */
 export async function schemaState(pool: Pool, { signal }: AbortOptions = {}): Promise<SchemaState> {
   signal?.throwIfAborted();
-  const files = await readdir(MIGRATIONS_DIRECTORY);
-  const known = files.flatMap((file) => MIGRATION.exec(file)?.[1] ?? []).toSorted();
+  const known = await knownMigrations();
   const applied = await appliedIn(pool);
   const has = new Set(applied);
   return {

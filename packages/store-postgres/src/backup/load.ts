@@ -1,4 +1,3 @@
-import { readdir } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 
@@ -6,7 +5,8 @@ import { mayThawItself } from "@quorate/core";
 import { type AbortOptions, type Logger, StoreError } from "@quorate/ports";
 import { from } from "pg-copy-streams";
 
-import { MIGRATIONS_DIRECTORY, migrate } from "../migrate.ts";
+import { migrate } from "../migrate.ts";
+import { knownMigrations } from "../migration-files.ts";
 import { numberOf, textOf } from "../row.ts";
 import type { Queries } from "../session.ts";
 import { toStoreError } from "../store-error.ts";
@@ -94,10 +94,7 @@ export async function loadPostgres(parameters: LoadParameters): Promise<LoadRepo
 
 /** The runner applies what is in its directory in order: the backup's must be the beginning of it. */
 async function checkMigrations(migrations: readonly string[]): Promise<void> {
-  const files = (await readdir(MIGRATIONS_DIRECTORY)).filter((file) =>
-    /^\d{4}_.*\.sql$/.test(file),
-  );
-  const names = files.map((file) => file.replace(/\.sql$/, "")).sort();
+  const names = await knownMigrations();
   const strange = migrations.find((name, at) => names[at] !== name);
   if (strange === undefined && migrations.length > 0) return;
   throw new StoreError(
