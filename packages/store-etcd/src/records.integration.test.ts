@@ -310,13 +310,14 @@ describe("the version of what is in etcd", () => {
       },
       stop,
     );
-    await raw.put(keys.dataVersion).value("2");
     const newer = {
       code: "SCHEMA",
       retryable: false,
       message: expect.stringContaining("version 2"),
     };
-    await expect(running).rejects.toMatchObject(newer);
+    const ended = expect(running).rejects.toMatchObject(newer);
+    await raw.put(keys.dataVersion).value("2");
+    await ended;
     await expect(store.readConfig()).rejects.toMatchObject(newer);
   });
 
