@@ -112,6 +112,7 @@ export function composeNode(settings: NodeSettings, file: string | null, version
       // The ones in force come first; of an old set's there may be more than a node can hold on to.
       onAuthors: (peers) => gossip.setPersistentPeers(peers.slice(0, LIMITS.trusteesMax)),
       fault: faultPointFrom(process.env),
+      tracer: tracing.tracer,
     },
   );
   const disks = new DiskWatch(

@@ -75,6 +75,7 @@ export async function composeSubmitter(
   const clock = systemClock();
   const logger = createLogger({ level: log.level, pretty: log.pretty, base: { clusterId } });
   const metrics = createMetrics({});
+  const candidate = `${hostname()}/${process.pid}/${randomUUID()}`;
   const tracing = createTracing({
     serviceName: "quorate-submitter",
     instanceId: candidate,
@@ -127,7 +128,6 @@ export async function composeSubmitter(
   const ports = wrap(fault === noFault ? real : withFaultPoints(real, fault));
   const fatal = Promise.withResolvers<unknown>();
   const { batchWindowMs, feeCapGwei, ...sender } = settings.sender;
-  const candidate = `${hostname()}/${process.pid}/${randomUUID()}`;
   const audit = createAuditLog(pool);
   const collector = new GarbageCollector(
     {
@@ -172,6 +172,7 @@ export async function composeSubmitter(
       logger,
       metrics,
       fault,
+      tracer: tracing.tracer,
       onFatal: (error) => fatal.resolve(error),
     },
   );

@@ -3,9 +3,25 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage } from "node:http";
 import { promisify } from "node:util";
 import { logs } from "@opentelemetry/api";
+import { parseTxId, type TxId, unwrap } from "@quorate/core";
 import type { Logger } from "@quorate/ports";
 import { expect, test, vi } from "vitest";
-import { createTracing } from "./tracing.ts";
+import { createTracing, type TracingOptions } from "./tracing.ts";
+
+const NODE: TracingOptions = {
+  serviceName: "node",
+  instanceId: "trustee-1",
+  clusterId: "test",
+  version: "9.8.7",
+  sampleRatio: 1,
+};
+const tx = (id: string): TxId => unwrap(parseTxId(id));
+
+/** A span that is of no interest. */
+function begin({ tracer }: ReturnType<typeof createTracing>, atMs = performance.now()) {
+  const attributes = { "quorate.tx_id": tx("a") };
+  return tracer.start("vote.receive", { parent: null, startMs: atMs, attributes });
+}
 
 async function textOf(message: IncomingMessage): Promise<string> {
   let text = "";
@@ -51,14 +67,30 @@ function warnings() {
   return { logger, warned: first.promise };
 }
 
-test("without a URL nothing is recorded or started", async () => {
-  const tracing = createTracing({ serviceName: "node", version: "0.1.0" });
-  await tracing.start();
-  expect(tracing.enabled).toBe(false);
-  const span = tracing.tracer.startSpan("vote");
-  expect(span.isRecording()).toBe(false);
-  span.end();
-  await tracing.shutdown();
+test("without a URL, or with a ratio of 0, nothing is traced or started", async () => {
+  for (const options of [NODE, { ...NODE, otlpUrl: "http://127.0.0.1:9", sampleRatio: 0 }]) {
+    const tracing = createTracing(options);
+    await tracing.start();
+    expect(tracing.tracer.enabled).toBe(false);
+    expect(tracing.tracer.samples(tx("a"))).toBe(false);
+    begin(tracing).end(1);
+    await tracing.shutdown();
+  }
+});
+
+test("the ratio chooses transactions by their ids, the same in every process", () => {
+  const chosen = (sampleRatio: number): readonly string[] => {
+    const { tracer } = createTracing({ ...NODE, otlpUrl: "http://127.0.0.1:9", sampleRatio });
+    return Array.from({ length: 1_000 }, (_, i) => `tx-${i}`).filter((id) =>
+      tracer.samples(tx(id)),
+    );
+  };
+  const tenth = chosen(0.1);
+  expect(tenth.length).toBeGreaterThan(60);
+  expect(tenth.length).toBeLessThan(140);
+  expect(chosen(0.1)).toEqual(tenth);
+  expect(chosen(0.5)).toEqual(expect.arrayContaining([...tenth]));
+  expect(chosen(1)).toHaveLength(1_000);
 });
 
 test("without a URL the SDK is not even loaded", async () => {
@@ -72,11 +104,12 @@ test("without a URL the SDK is not even loaded", async () => {
       },
     });
     const { createTracing } = await import(${JSON.stringify(new URL("./tracing.ts", import.meta.url).href)});
-    const off = createTracing({ serviceName: "node", version: "0.1.0" });
+    const common = { serviceName: "n", instanceId: "i", clusterId: "c", version: "1", sampleRatio: 1 };
+    const off = createTracing(common);
     await off.start();
     await off.shutdown();
     const loadedOff = loaded;
-    const on = createTracing({ serviceName: "n", version: "1", otlpUrl: "http://127.0.0.1:9" });
+    const on = createTracing({ ...common, otlpUrl: "http://127.0.0.1:9" });
     await on.start();
     await on.shutdown();
     process.stdout.write(JSON.stringify({ off: loadedOff, on: loaded }));
@@ -86,17 +119,31 @@ test("without a URL the SDK is not even loaded", async () => {
   expect(JSON.parse(stdout)).toEqual({ off: 0, on: 1 });
 });
 
-test("spans reach the collector with the service's name and version, nothing else does", async () => {
+test("spans reach the collector with who made them, where they belong and when they were; nothing else does", async () => {
   const sink = await collector({ answers: true });
-  // Where the SDK would send logs by itself.
+  // Where the SDK would send logs by itself, and a sampler that would tear holes into traces.
   vi.stubEnv("OTEL_EXPORTER_OTLP_ENDPOINT", sink.url);
-  const tracing = createTracing({ serviceName: "node", version: "9.8.7", otlpUrl: sink.url });
-  tracing.tracer.startSpan("before the start").end();
+  vi.stubEnv("OTEL_TRACES_SAMPLER", "always_off");
+  let nowMs = 1_700_000_000_000.25;
+  const clock = { nowMs: () => nowMs, monotonicMs: () => 500.25 };
+  const tracing = createTracing({ ...NODE, otlpUrl: sink.url, clock });
+  const { tracer } = tracing;
+  begin(tracing).end(500);
   await Promise.all([tracing.start(), tracing.start()]);
-  tracing.tracer.startActiveSpan("outer", (outer) => {
-    tracing.tracer.startSpan("inner").end();
-    outer.end();
+  const outer = tracer.start("vote.receive", {
+    parent: { traceId: "0af7651916cd43dd8448eb211c80319c", spanId: "b7ad6b7169203331" },
+    startMs: 400.125,
+    attributes: { "quorate.tx_id": tx("a"), "quorate.source": "gossip" },
   });
+  const inner = tracer.start("vote.store", {
+    parent: outer.context,
+    startMs: 401,
+    attributes: { "quorate.batch": 3 },
+  });
+  // The wall clock is set back meanwhile: a span's length does not change.
+  nowMs -= 60_000;
+  inner.end(403.5, { "quorate.outcome": "unknown" }, true);
+  outer.end(400.625);
   logs.getLogger("any").emit({ body: "a log record" });
   await tracing.shutdown();
   await tracing.shutdown();
@@ -106,13 +153,35 @@ test("spans reach the collector with the service's name and version, nothing els
     expect.arrayContaining([
       { key: "service.name", value: { stringValue: "node" } },
       { key: "service.version", value: { stringValue: "9.8.7" } },
+      { key: "service.instance.id", value: { stringValue: "trustee-1" } },
+      { key: "quorate.cluster_id", value: { stringValue: "test" } },
     ]),
   );
-  const spans: { name: string; spanId: string; parentSpanId?: string }[] =
-    resource.scopeSpans[0].spans;
-  const [inner, outer] = spans;
-  expect(spans.map(({ name }) => name)).toEqual(["inner", "outer"]);
-  expect(inner?.parentSpanId).toBe(outer?.spanId);
+  expect(resource.scopeSpans[0].spans).toMatchObject([
+    {
+      traceId: "0af7651916cd43dd8448eb211c80319c",
+      spanId: inner.context.spanId,
+      parentSpanId: outer.context.spanId,
+      name: "vote.store",
+      kind: 3,
+      startTimeUnixNano: "1699999999901000000",
+      endTimeUnixNano: "1699999999903500000",
+      status: { code: 2 },
+      attributes: [
+        { key: "quorate.batch", value: { intValue: 3 } },
+        { key: "quorate.outcome", value: { stringValue: "unknown" } },
+      ],
+    },
+    {
+      traceId: "0af7651916cd43dd8448eb211c80319c",
+      parentSpanId: "b7ad6b7169203331",
+      name: "vote.receive",
+      kind: 5,
+      startTimeUnixNano: "1699999999900125000",
+      endTimeUnixNano: "1699999999900625000",
+      status: { code: 0 },
+    },
+  ]);
   vi.unstubAllEnvs();
   await sink.close();
 });
@@ -121,13 +190,12 @@ test("a collector that does not answer holds the shutdown only until the signal 
   const sink = await collector({ answers: false });
   const { logger, warned } = warnings();
   const tracing = createTracing({
+    ...NODE,
     logger,
-    serviceName: "node",
-    version: "0.1.0",
     otlpUrl: `${sink.url}/custom/path`,
   });
   await tracing.start();
-  tracing.tracer.startSpan("vote").end();
+  begin(tracing).end(performance.now());
   const reason = new Error("no more time");
   const controller = new AbortController();
   const ended = tracing.shutdown({ signal: controller.signal });
@@ -143,7 +211,7 @@ test("a collector that does not answer holds the shutdown only until the signal 
 
 test("a URL that is not http is refused at once", () => {
   for (const otlpUrl of ["collector:4318", "grpc://collector:4317", ""]) {
-    expect(() => createTracing({ serviceName: "node", version: "0.1.0", otlpUrl })).toThrow(
+    expect(() => createTracing({ ...NODE, otlpUrl })).toThrow(
       expect.objectContaining({ code: "OTLP_URL" }),
     );
   }

@@ -4,28 +4,35 @@ import {
   diag,
   logs,
   propagation,
-  type Tracer,
+  SamplingDecision,
   trace,
 } from "@opentelemetry/api";
-import type { AbortOptions, Logger } from "@quorate/ports";
+import { type AbortOptions, type Clock, type Logger, noTracer, type Tracer } from "@quorate/ports";
 import { TelemetryError } from "./errors.ts";
 import { TELEMETRY_LIMITS } from "./limits.ts";
+import { systemClock } from "./system-clock.ts";
+import { createSpans } from "./tracing-spans.ts";
 import { untilAborted } from "./until-aborted.ts";
 
 export interface TracingOptions {
   readonly serviceName: string;
+  /** Which process of the service it is, as `service.instance.id`. */
+  readonly instanceId: string;
+  readonly clusterId: string;
   /** Version of the service, as `service.version`. */
   readonly version: string;
   /** OTLP collector over HTTP, e.g. `http://collector:4318`; `/v1/traces` is added to a bare address. Absent: no tracing. */
-  readonly otlpUrl?: string;
+  readonly otlpUrl?: string | undefined;
+  /** Share of transactions that are traced, 0 to 1; chosen by their ids, so the same ones in all processes. */
+  readonly sampleRatio: number;
+  /** The one whose times are given to spans. Default: the system's. */
+  readonly clock?: Pick<Clock, "nowMs" | "monotonicMs">;
   /** Told when spans are lost because the collector does not take them. */
   readonly logger?: Logger;
 }
 
 export interface Tracing {
-  /** Whether spans go anywhere. */
-  readonly enabled: boolean;
-  /** Makes spans. They cost next to nothing until `start`, and always when tracing is off. */
+  /** Makes spans; not `enabled` where they would go nowhere, for want of a collector or with a ratio of 0. Until `start` they are lost. */
   readonly tracer: Tracer;
   /** Loads the SDK and begins to export. Idempotent; nothing happens when tracing is off. */
   start(options?: AbortOptions): Promise<void>;
@@ -42,12 +49,12 @@ interface Running {
  * @throws TelemetryError OTLP_URL when the URL is not http or https.
  */
 export function createTracing(options: TracingOptions): Tracing {
-  const url = options.otlpUrl === undefined ? undefined : tracesUrl(options.otlpUrl);
+  const given = options.otlpUrl === undefined ? undefined : tracesUrl(options.otlpUrl);
+  const url = options.sampleRatio > 0 ? given : undefined;
   let running: Promise<Running> | undefined;
   let ended: Promise<void> | undefined;
   return {
-    enabled: url !== undefined,
-    tracer: trace.getTracer(options.serviceName, options.version),
+    tracer: url === undefined ? noTracer : spansOf(options),
     start: async ({ signal } = {}) => {
       signal?.throwIfAborted();
       if (url === undefined || ended !== undefined) return;
@@ -59,6 +66,19 @@ export function createTracing(options: TracingOptions): Tracing {
       await untilAborted(ended, signal);
     },
   };
+}
+
+function spansOf({
+  serviceName,
+  version,
+  sampleRatio,
+  clock = systemClock(),
+}: TracingOptions): Tracer {
+  return createSpans(trace.getTracer(serviceName, version), {
+    sampleRatio,
+    nowMs: () => clock.nowMs(),
+    monotonicMs: () => clock.monotonicMs(),
+  });
 }
 
 async function endSdk(running: Promise<Running> | undefined): Promise<void> {
@@ -76,7 +96,8 @@ async function startSdk(options: TracingOptions, url: string): Promise<Running> 
   reportTo(options.logger);
   const sdk = new NodeSDK({
     serviceName: options.serviceName,
-    resourceDetectors: [{ detect: () => ({ attributes: { "service.version": options.version } }) }],
+    resourceDetectors: [{ detect: () => ({ attributes: resourceOf(options) }) }],
+    sampler: EVERYTHING,
     traceExporter: new OTLPTraceExporter({ url, timeoutMillis: TELEMETRY_LIMITS.otlpTimeoutMs }),
     // Empty lists, because left out the SDK exports logs to an OTLP collector on localhost by itself.
     logRecordProcessors: [],
@@ -101,6 +122,21 @@ async function startSdk(options: TracingOptions, url: string): Promise<Running> 
     },
   };
 }
+
+function resourceOf(options: TracingOptions): Readonly<Record<string, string>> {
+  return {
+    "service.version": options.version,
+    "service.namespace": "quorate",
+    "service.instance.id": options.instanceId,
+    "quorate.cluster_id": options.clusterId,
+  };
+}
+
+/** What is not to be traced is never started; a second sampler, by the environment, would tear traces apart. */
+const EVERYTHING = {
+  shouldSample: () => ({ decision: SamplingDecision.RECORD_AND_SAMPLED }),
+  toString: () => "everything that is started",
+};
 
 /** The SDK reports failed exports through its own diagnostics only, which are silent by default. */
 function reportTo(logger: Logger | undefined): void {
