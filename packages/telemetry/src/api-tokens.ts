@@ -31,7 +31,12 @@ const TOKEN_BYTES = 32;
 export function createApiToken(name: string, role: ApiRole): NewApiToken {
   // Base64url, so that it fits a header and a WebSocket's subprotocol as it is.
   const token = `${TOKEN_PREFIX}${randomBytes(TOKEN_BYTES).toString("base64url")}`;
-  return { token, entry: { name, role, sha256: hashOf(token).toString("hex") } };
+  return { token, entry: apiTokenEntry(token, name, role) };
+}
+
+/** What a token file says of a token that is there already. */
+export function apiTokenEntry(token: string, name: string, role: ApiRole): ApiToken {
+  return { name, role, sha256: hashOf(token).toString("hex") };
 }
 
 export function isTokenName(text: unknown): text is string {

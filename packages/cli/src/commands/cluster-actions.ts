@@ -174,8 +174,10 @@ function composeSteps({ out }: CreateOptions): string {
     "",
     "Next, from the top of the checkout:",
     "  docker build -f deploy/Dockerfile -t quorate:0.1.0 .",
+    "  docker build -f deploy/Dockerfile --target anvil -t quorate-anvil:0.1.0 .",
     `  ${compose} --profile anvil up -d`,
     `  ${compose} exec trustee-1 quorate status`,
+    `An operator's token for all APIs is in ${join(out, "secrets", "operator.token")}.`,
   ].join("\n");
 }
 

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -9,6 +9,7 @@ import {
   SUBMITTER_SETTINGS,
   submitterSchema,
 } from "@quorate/settings";
+import { holderOf, readTokensFile } from "@quorate/telemetry/api-tokens";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { run } from "../program.ts";
 import { recordingTerminal } from "../test-terminal.ts";
@@ -102,7 +103,39 @@ describe("cluster create --compose", () => {
       before,
     );
     expect(file("secrets/pgpass")).toContain(file("secrets/postgres-password").trim());
-    expect(readdirSync(join(out, "secrets")).length).toBe(3);
+    expect(readdirSync(join(out, "secrets")).length).toBe(4);
+  });
+
+  it("lets the operator in everywhere, each trustee's program at its own node, and each node at the submitter", () => {
+    const roleOf = (token: string, list: string) =>
+      holderOf(file(token).trim(), readTokensFile(join(out, list)))?.role ?? null;
+    for (const list of ["trustee-1/tokens.json", "trustee-5/tokens.json", "submitter/tokens.json"])
+      expect(roleOf("secrets/operator.token", list), list).toBe("operate");
+    expect(roleOf("trustee-2/vote.token", "trustee-2/tokens.json")).toBe("vote");
+    expect(roleOf("trustee-2/vote.token", "trustee-3/tokens.json")).toBeNull();
+    expect(roleOf("trustee-2/vote.token", "submitter/tokens.json")).toBeNull();
+    expect(roleOf("trustee-2/submitter.token", "submitter/tokens.json")).toBe("read");
+    expect(roleOf("trustee-2/submitter.token", "trustee-2/tokens.json")).toBeNull();
+    for (const path of ["trustee-1/tokens.json", "trustee-1/vote.token", "secrets/operator.token"])
+      expect(modeOf(path), path).toBe("600");
+  });
+
+  it("lets nobody in anew whom an operator took from a list, and makes no token that no list lets in", async () => {
+    const list = join(out, "trustee-4", "tokens.json");
+    const whole = file("trustee-4/tokens.json");
+    const less = JSON.stringify(JSON.parse(whole).slice(0, 1));
+    writeFileSync(list, less);
+    expect((await create()).code).toBe(0);
+    expect(file("trustee-4/tokens.json")).toBe(less);
+    rmSync(join(out, "trustee-4", "vote.token"));
+    const refused = await create();
+    expect([refused.code, refused.text]).toEqual([
+      1,
+      expect.stringMatching(/trustee-4\/vote\.token missing .*trustee-4\/tokens\.json/),
+    ]);
+    rmSync(list);
+    expect((await create()).text).toContain("written: trustee-4/vote.token, trustee-4/tokens.json");
+    expect(file("trustee-4/tokens.json")).not.toBe(whole);
   });
 
   it("refuses another number of trustees than docker-compose.yml has", async () => {

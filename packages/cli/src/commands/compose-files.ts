@@ -3,6 +3,8 @@ import { chmod, chown, mkdir, readdir, readFile, stat, writeFile } from "node:fs
 import { join, resolve } from "node:path";
 import { createLocalSigner, loadKeyFile } from "@quorate/chain-evm";
 import type { EvmAddress } from "@quorate/core";
+import { nodeIdsOf } from "@quorate/localcluster";
+import { composeTokenFiles } from "./compose-tokens.ts";
 
 /** Where docker-compose.yml has everything; what a cluster made for it is told instead of this machine's own. */
 export const COMPOSE_ADDRESSES = {
@@ -19,7 +21,8 @@ export const COMPOSE_TRUSTEES = 5;
 const IMAGE_USER = 1_000;
 
 /**
- * Writes what docker-compose.yml needs beside a cluster's own files: passwords and the variables to start it with.
+ * Writes what docker-compose.yml needs beside a cluster's own files: passwords, tokens for the APIs, which listen
+ * on more than loopback there, and the variables to start it with.
  * What is there already stays as it is, so that it may be called again. Made by root, all files are
  * given to the containers' user, who could not read them otherwise.
  * @returns the files that it has written, relative to the directory
@@ -50,6 +53,7 @@ export async function writeComposeFiles(directory: string): Promise<readonly str
       ].join("\n"),
       mode: 0o644,
     },
+    ...(await composeTokenFiles(directory, nodeIdsOf(COMPOSE_TRUSTEES))),
   ];
   const written: string[] = [];
   for (const { path, content, mode } of wanted)
