@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import type { z } from "zod";
-import { describeProblems, envNameOf, loadSettings, type Setting } from "./load-settings.ts";
+import { describeProblems, loadSettings, type Setting } from "./load-settings.ts";
+import { envNameOf } from "./setting-names.ts";
 
 export interface AppCommand<Schema extends z.ZodType> {
   readonly name: string;

@@ -2,7 +2,6 @@ export { type AppCommand, type CommandLine, readCommandLine } from "./app-comman
 export { faultPointFrom } from "./fault-point.ts";
 export {
   describeProblems,
-  envNameOf,
   type LoadRequest,
   loadSettings,
   type Problem,
@@ -18,6 +17,7 @@ export {
   submitterSchema,
 } from "./schemas.ts";
 export { NODE_SETTINGS, SUBMITTER_SETTINGS } from "./setting-lists.ts";
+export { envNameOf } from "./setting-names.ts";
 export { signerSourceOf } from "./signer-source.ts";
 export {
   createStepFile,

@@ -2,6 +2,9 @@ import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { err, ok, type Result } from "@quorate/core";
 import { z } from "zod";
+import { didYouMean, unknownVariables } from "./environment.ts";
+import { NODE_SETTINGS, SUBMITTER_SETTINGS } from "./setting-lists.ts";
+import { envNameOf } from "./setting-names.ts";
 
 /** One setting that may also come from the environment or a flag. */
 export interface Setting {
@@ -32,14 +35,6 @@ export interface LoadRequest<Schema extends z.ZodType> {
   readonly set: readonly string[];
 }
 
-/** The environment variable of a setting: `etcd.hosts` is QUORATE_ETCD_HOSTS. */
-export function envNameOf(path: string): string {
-  return `QUORATE_${path
-    .replace(/([a-z])([A-Z])/g, "$1_$2")
-    .replaceAll(".", "_")
-    .toUpperCase()}`;
-}
-
 type Tree = { [key: string]: unknown };
 
 /**
@@ -68,6 +63,7 @@ export function loadSettings<Schema extends z.ZodType>(
     const text = request.env[name];
     if (text !== undefined) give(setting, text, name);
   }
+  problems.push(...unknownVariables(request.env, [NODE_SETTINGS, SUBMITTER_SETTINGS]));
   for (const setting of request.settings) {
     const text = setting.flag === undefined ? undefined : request.flags[setting.flag];
     if (text !== undefined) give(setting, text, `--${setting.flag}`);
@@ -79,7 +75,7 @@ export function loadSettings<Schema extends z.ZodType>(
       problems.push({
         path: path ?? pair,
         source: `--set ${pair}`,
-        message: "is not a setting of this program; use --set path=value",
+        message: `is not a setting of this program; use --set path=value${suggestionFor(path ?? pair, request.settings)}`,
       });
     else give(setting, text, `--set ${path}`);
   }
@@ -154,11 +150,11 @@ function fromZod(
     const path = issue.path.join(".");
     const keys = issue.code === "unrecognized_keys" ? issue.keys : null;
     if (keys !== null)
-      return keys.map((key) => ({
-        path: path === "" ? key : `${path}.${key}`,
-        source: file ?? "configuration",
-        message: "is not a setting of this program",
-      }));
+      return keys.map((key) => {
+        const whole = path === "" ? key : `${path}.${key}`;
+        const message = `is not a setting of this program${suggestionFor(whole, settings)}`;
+        return { path: whole, source: file ?? "configuration", message };
+      });
     const source = [...sources].find(([p]) => path === p || path.startsWith(`${p}.`))?.[1];
     const missing = issue.code === "invalid_type" && issue.message.includes("received undefined");
     return [
@@ -169,6 +165,13 @@ function fromZod(
       },
     ];
   });
+}
+
+function suggestionFor(path: string, settings: readonly Setting[]): string {
+  return didYouMean(
+    path,
+    settings.map((setting) => setting.path),
+  );
 }
 
 /** A whole group may be missing; then its settings are named, for a group has no variable of its own. */

@@ -4,15 +4,10 @@ import { join } from "node:path";
 import type { Result } from "@quorate/core";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { readCommandLine } from "./app-command.ts";
-import {
-  describeProblems,
-  envNameOf,
-  loadSettings,
-  type Problem,
-  pathBeside,
-} from "./load-settings.ts";
+import { describeProblems, loadSettings, type Problem, pathBeside } from "./load-settings.ts";
 import { type NodeSettings, nodeSchema, retentionOf, submitterSchema } from "./schemas.ts";
 import { NODE_SETTINGS, SUBMITTER_SETTINGS } from "./setting-lists.ts";
+import { envNameOf } from "./setting-names.ts";
 
 const GOOD = {
   clusterId: "demo",
@@ -172,7 +167,7 @@ describe("what is wrong", () => {
     expect(good.ok && good.value.protocol.policy).toBe("quarantine-and-continue");
     const found = problems(load(GOOD, { set: ["protocol.polcy=x", "noequals"] }));
     expect(found).toEqual([
-      "protocol.polcy | --set protocol.polcy=x | is not a setting of this program; use --set path=value",
+      "protocol.polcy | --set protocol.polcy=x | is not a setting of this program; use --set path=value; did you mean protocol.policy?",
       "noequals | --set noequals | is not a setting of this program; use --set path=value",
     ]);
   });
