@@ -1,0 +1,649 @@
+------------------------------- MODULE Voting -------------------------------
+(* How votes become ONE decision per transaction.                           *)
+(*                                                                          *)
+(* The granularity is the one that is real: a step of the tally is one etcd *)
+(* Txn. A node takes a snapshot of a transaction, the pure function Decide  *)
+(* says what to write, and the write goes through only while its guards     *)
+(* hold. All votes and accusations that wait together are folded into one   *)
+(* such commit, so `Commit` takes a SET of votes.                           *)
+(*                                                                          *)
+(* Environment: trustees sign (honest ones one value a transaction,         *)
+(* Byzantine ones what they like, bad signatures included), clocks pass     *)
+(* deadlines, operators lift bans. What is signed stays available: every    *)
+(* node that has seen a vote keeps it until the tally has it.               *)
+(*                                                                          *)
+(* README.md names the function of the program behind every action.         *)
+EXTENDS Basics, Integers, FiniteSets
+
+CONSTANTS
+  Trustees,          \* the trustee set of the epoch
+  Threshold,         \* t
+  Values,
+  Byzantine,         \* trustees that may break every rule
+  Undecided,         \* honest trustees that may sign any value; the others sign Agreed
+  Agreed,            \* the value that honest trustees who know it sign
+  Policy,            \* "strict-abort" or "quarantine-and-continue"
+  Profile,           \* "strict" or "balanced"
+  SilenceStreakMax,  \* silent transactions in a row that ban under "balanced"
+  Timely,            \* TRUE: a deadline passes only when no quorum waits to be recorded
+  SlowNodes,         \* TRUE: some node or submitter commits on a snapshot taken earlier
+  Lifts              \* TRUE: operators may end OPINION bans
+
+ASSUME
+  /\ Byzantine \subseteq Trustees
+  /\ Undecided \subseteq Trustees \ Byzantine
+  /\ Agreed \in Values
+  /\ Threshold \in 1..Cardinality(Trustees)
+  /\ Policy \in {"strict-abort", "quarantine-and-continue"}
+  /\ Profile \in {"strict", "balanced"}
+
+VARIABLES
+  signed,    \* signed[tx]: the votes <<trustee, value>> that were ever signed
+  forgers,   \* trustees that sent an invalid signature under their own envelope
+  tally,     \* tally[tx]: what etcd holds of a transaction, a Snapshot
+  bans,      \* bans[n]: "none", "OPINION" or "PROOF"
+  streaks,   \* streaks[n]: length of the trustee's silent run
+  forgeries, \* trustees with a recorded INVALID_SIGNATURE violation
+  due,       \* due[tx]: the deadline has passed
+  settled,   \* settled[tx]: the submitter's settle window over the present threshold is over
+  view       \* a snapshot that somebody still works on, or NONE
+
+votingVars == <<signed, forgers, tally, bans, streaks, forgeries, due, settled, view>>
+
+Honest == Trustees \ Byzantine
+Votes == Trustees \X Values
+Statuses == {"IDLE", "COLLECTING", "THRESHOLD_REACHED", "SUBMITTED", "CONFIRMED", "ABORTED_BYZANTINE"}
+Settled == {"SUBMITTED", "CONFIRMED", "ABORTED_BYZANTINE"}
+AbortReasons == {"DOUBLE_VOTING", "MINORITY_VOTE", "SPLIT_VOTE", "QUORUM_UNREACHABLE", "SILENT_FAILURE"}
+Decisions == {<<"SUBMIT", v>> : v \in Values} \cup {<<"ABORT", r>> : r \in AbortReasons}
+Crimes == {"DOUBLE_VOTING", "MINORITY_VOTE", "SILENT_FAILURE"}
+
+(* The keys of one transaction in etcd: status, votes, counters, record (value, unanimous, *)
+(* excluded, absent), violations, and the write-once decision.                            *)
+EmptySnapshot == [
+  status     |-> "IDLE",
+  votes      |-> [n \in Trustees |-> NONE],
+  counts     |-> [v \in Values |-> 0],
+  value      |-> NONE,
+  unanimous  |-> FALSE,
+  excluded   |-> {},
+  absent     |-> NONE,
+  violations |-> {},
+  decision   |-> NONE]
+
+Criminals(S, crime) == {n \in Trustees : <<n, crime>> \in S.violations}
+
+-----------------------------------------------------------------------------
+(* THE RULES. Judged over the whole vote set at each commit, in whatever order it came.    *)
+(*   S        the snapshot that is decided on                                              *)
+(*   new      votes <<n, v>> to record, at most one of a trustee, of trustees without one  *)
+(*   doubles  trustees of whom another value than the recorded or new one is at hand       *)
+(*   judge    the deadline has passed and silence is judged                                *)
+(*   trouble  the tally could not be written for a while: silence proves nothing           *)
+(*   seen     the bans as the deciding node knows them, perhaps not the newest             *)
+(* In stages, each handed what the one before it found: G, what is gathered; W, the values *)
+(* that have t votes; M, who stands against the one of them.                               *)
+
+Gather(S, new, doubles, seen) == [
+  votes        |-> [n \in Trustees |->
+                     IF \E b \in new : b[1] = n THEN (CHOOSE b \in new : b[1] = n)[2] ELSE S.votes[n]],
+  equivocators |-> Criminals(S, "DOUBLE_VOTING") \cup doubles,
+  banned       |-> {n \in Trustees : seen[n] # "none"},
+  \* Who was banned when the transaction opened is not waited for, for all its life.
+  excluded     |-> IF S.status = "IDLE" THEN {n \in Trustees : seen[n] # "none"} ELSE S.excluded]
+
+(* An equivocator's vote elects nothing. *)
+Effective(G) ==
+  {n \in Trustees :
+     G.votes[n] # NONE /\ (n \notin G.equivocators \/ Flawed("equivocator-counts"))}
+Count(S, new, G, v) ==
+  IF Flawed("count-before-store")
+  THEN S.counts[v] + Cardinality({b \in new : b[2] = v})
+  ELSE Cardinality({n \in Effective(G) : G.votes[n] = v})
+
+(* What has been submitted is the majority, whatever is found out about its voters later. *)
+Winners(S, new, G) ==
+  IF S.status \in {"SUBMITTED", "CONFIRMED"} THEN {S.value}
+  ELSE {v \in Values : Count(S, new, G, v) >= Threshold}
+
+(* Whoever stands against a value that has t votes, whichever came first (spec 3.1 type 2). *)
+Against(S, new, G, winner) ==
+  IF Count(S, new, G, winner) < Threshold THEN {}
+  ELSE {n \in Effective(G) \ Criminals(S, "MINORITY_VOTE") :
+          /\ G.votes[n] # winner
+          /\ ~Flawed("dissent-first-missed") \/ \E b \in new : b[1] = n}
+Minority(S, new, G, W) ==
+  IF Cardinality(W) = 1 THEN Against(S, new, G, CHOOSE v \in W : TRUE) ELSE {}
+
+Verdict(status, value) == [status |-> status, value |-> value, abort |-> NONE]
+Aborted(reason) == [status |-> "ABORTED_BYZANTINE", value |-> NONE, abort |-> reason]
+
+(* Rule 4: no value can reach t any more, even if all who may still vote agreed. *)
+IsHopeless(S, new, G) ==
+  \A v \in Values :
+    Count(S, new, G, v)
+      + Cardinality({n \in Trustees \ (G.banned \cup G.excluded) : G.votes[n] = NONE}) < Threshold
+
+Judge(S, new, G, W, M, judge) ==
+  IF S.status \in {"CONFIRMED", "ABORTED_BYZANTINE"}
+     \/ S.status = "SUBMITTED" /\ ~Flawed("abort-after-claim")
+    THEN Verdict(S.status, S.value)
+  ELSE IF Policy = "strict-abort" /\ G.equivocators # {}
+    THEN Aborted("DOUBLE_VOTING")
+  ELSE IF Policy = "strict-abort" /\ (M # {} \/ Criminals(S, "MINORITY_VOTE") # {})
+    THEN Aborted("MINORITY_VOTE")
+  ELSE IF S.status = "SUBMITTED"
+    THEN Verdict(S.status, S.value)
+  ELSE IF Cardinality(W) > 1
+    THEN Aborted("SPLIT_VOTE")
+  ELSE IF Cardinality(W) = 1
+    THEN Verdict("THRESHOLD_REACHED", CHOOSE v \in W : TRUE)
+  ELSE IF IsHopeless(S, new, G)
+    THEN Aborted(IF Cardinality({G.votes[n] : n \in Effective(G)}) > 1
+                 THEN "SPLIT_VOTE" ELSE "QUORUM_UNREACHABLE")
+  ELSE IF judge
+    THEN Aborted("SILENT_FAILURE")
+  ELSE Verdict("COLLECTING", NONE)
+
+(* Rule 5. Silence is judged once; more absentees than N - t are an outage, and nobody's fault. *)
+Expected(G) == Trustees \ (G.excluded \cup G.banned)
+Missing(G) == {n \in Expected(G) : G.votes[n] = NONE}
+IsOutage(missing, trouble) ==
+  \/ Cardinality(missing) > Cardinality(Trustees) - Threshold
+  \/ trouble /\ missing # {}
+Longer(run) == IF run < SilenceStreakMax THEN run + 1 ELSE run
+SilenceOf(G, missing, outage) == [
+  absent  |-> missing,
+  silent  |-> IF outage THEN {} ELSE missing,
+  streaks |-> [n \in Trustees |->
+                IF outage \/ n \notin Expected(G) THEN streaks[n]
+                ELSE IF n \in missing THEN Longer(streaks[n]) ELSE 0]]
+Silence(S, G, judge, trouble) ==
+  IF judge /\ S.absent = NONE /\ S.status # "ABORTED_BYZANTINE"
+  THEN SilenceOf(G, Missing(G), IsOutage(Missing(G), trouble))
+  ELSE [absent |-> S.absent, silent |-> {}, streaks |-> streaks]
+
+IsUnanimous(G, W, value, offenders) ==
+  /\ value # NONE
+  /\ offenders = {}
+  /\ \A n \in Trustees \ G.excluded : G.votes[n] = value
+  /\ Cardinality(Effective(G)) >= Cardinality(Trustees \ G.excluded)
+
+Outcome(S, new, doubles, seen, G, W, M, verdict, silence) == [
+  status     |-> verdict.status,
+  votes      |-> G.votes,
+  counts     |-> [v \in Values |->
+                    IF Flawed("count-before-store") THEN Count(S, new, G, v)
+                    ELSE Cardinality({n \in Trustees : G.votes[n] = v})],
+  value      |-> verdict.value,
+  unanimous  |-> IsUnanimous(G, W, verdict.value, G.equivocators \cup M \cup Criminals(S, "MINORITY_VOTE")),
+  excluded   |-> G.excluded,
+  absent     |-> silence.absent,
+  violations |-> {<<n, "DOUBLE_VOTING">> : n \in doubles}
+                   \cup {<<n, "MINORITY_VOTE">> : n \in M}
+                   \cup {<<n, "SILENT_FAILURE">> : n \in silence.silent},
+  decision   |-> IF verdict.abort = NONE THEN NONE ELSE <<"ABORT", verdict.abort>>,
+  \* One ban a trustee, the strongest reason first; none that is known to stand already.
+  proofs     |-> {n \in doubles : seen[n] # "PROOF"},
+  opinions   |-> {n \in M \cup {m \in silence.silent :
+                                  Profile = "strict" \/ silence.streaks[m] >= SilenceStreakMax} :
+                    seen[n] = "none" /\ n \notin doubles},
+  streaks    |-> silence.streaks]
+
+DecideM(S, new, doubles, judge, trouble, seen, G, W, M) ==
+  Outcome(S, new, doubles, seen, G, W, M, Judge(S, new, G, W, M, judge), Silence(S, G, judge, trouble))
+DecideW(S, new, doubles, judge, trouble, seen, G, W) ==
+  DecideM(S, new, doubles, judge, trouble, seen, G, W, Minority(S, new, G, W))
+DecideG(S, new, doubles, judge, trouble, seen, G) ==
+  DecideW(S, new, doubles, judge, trouble, seen, G, Winners(S, new, G))
+Decide(S, new, doubles, judge, trouble, seen) ==
+  DecideG(S, new, doubles, judge, trouble, seen, Gather(S, new, doubles, seen))
+
+-----------------------------------------------------------------------------
+(* ONE COMMIT                                                                              *)
+
+(* What the Txn's puts leave in etcd: only the keys that it names change. *)
+Put(current, new, D) == [
+  status     |-> D.status,
+  votes      |-> [n \in Trustees |->
+                    IF \E b \in new : b[1] = n THEN D.votes[n] ELSE current.votes[n]],
+  counts     |-> [v \in Values |->
+                    IF \E b \in new : b[2] = v THEN D.counts[v] ELSE current.counts[v]],
+  value      |-> D.value,
+  unanimous  |-> D.unanimous,
+  excluded   |-> D.excluded,
+  absent     |-> D.absent,
+  violations |-> current.violations \cup D.violations,
+  decision   |-> IF D.decision # NONE THEN D.decision ELSE current.decision]
+
+(* The guards besides the status key's revision: no vote is written over another, no voter is *)
+(* banned, an OPINION is written only where there is no ban, the decision is written once,    *)
+(* and the silent runs are what they were.                                                    *)
+Guards(tx, S, new, D) ==
+  /\ \A b \in new :
+       \/ tally[tx].votes[b[1]] = NONE
+       \/ Flawed("vote-overwritten") \/ Flawed("count-before-store")
+  /\ \A b \in new : bans[b[1]] = "none" \/ Flawed("voter-ban-not-guarded")
+  /\ \A n \in D.opinions : bans[n] = "none" \/ Flawed("opinion-over-proof")
+  /\ D.decision # NONE \/ S.status = "IDLE" =>
+       tally[tx].decision = NONE \/ Flawed("abort-after-claim")
+
+(* The guard on the status key: nobody has committed since S was read. Every commit rewrites *)
+(* that key, so `current` stands for its modification revision.                              *)
+Touch(tx) == IF view # NONE /\ view.tx = tx THEN [view EXCEPT !.current = FALSE] ELSE view
+
+(* (An existential over one element binds a value once; some checkers would work it out again *)
+(* at each mention.)                                                                          *)
+Write(tx, S, new, doubles, judge, trouble, seen) ==
+  \E D \in {Decide(S, new, doubles, judge, trouble, seen)} :
+    \E after \in {Put(tally[tx], new, D)} :
+      /\ after # tally[tx]
+      /\ Guards(tx, S, new, D)
+      /\ tally' = [tally EXCEPT ![tx] = after]
+      /\ bans' = [n \in Trustees |->
+           IF n \in D.proofs THEN "PROOF" ELSE IF n \in D.opinions THEN "OPINION" ELSE bans[n]]
+      /\ streaks' = D.streaks
+      /\ settled' = [settled EXCEPT ![tx] = settled[tx] /\ after.status = "THRESHOLD_REACHED"]
+
+(* Votes at hand that the tally does not have, of trustees that are not banned. *)
+Recordable(S, tx, seen) ==
+  {b \in signed[tx] : S.votes[b[1]] = NONE /\ seen[b[1]] = "none"}
+OnePerTrustee(new) == \A a, b \in new : a[1] = b[1] => a = b
+NewVotes(S, tx, seen) ==
+  IF Flawed("vote-overwritten") \/ Flawed("count-before-store")
+  THEN {new \in SUBSET {b \in signed[tx] : seen[b[1]] = "none"} : OnePerTrustee(new)}
+  ELSE {new \in SUBSET Recordable(S, tx, seen) : OnePerTrustee(new)}
+
+(* Trustees that signed another value than the recorded or new one, and are not accused of it. *)
+Equivocators(S, tx, new) ==
+  {n \in Trustees \ Criminals(S, "DOUBLE_VOTING") :
+     \E a \in signed[tx], b \in signed[tx] :
+       a[1] = n /\ b[1] = n /\ a # b /\ (S.votes[n] = a[2] \/ a \in new)}
+
+(* A node may not have heard of the newest bans. *)
+SeenBans ==
+  {seen \in [Trustees -> {"none", "OPINION", "PROOF"}] :
+     \A n \in Trustees :
+       \/ seen[n] = bans[n]
+       \/ bans[n] = "OPINION" /\ seen[n] = "none"
+       \/ bans[n] = "PROOF"}
+
+(* One etcd Txn of one transaction, by a node that has its newest snapshot. *)
+Commit(tx, new, doubles, judge, trouble, seen) ==
+  /\ tally[tx].status # "IDLE" \/ new # {}
+  /\ judge => due[tx]
+  /\ Write(tx, tally[tx], new, doubles, judge, trouble, seen)
+  /\ view' = Touch(tx)
+  /\ UNCHANGED <<signed, forgers, forgeries, due>>
+
+-----------------------------------------------------------------------------
+(* WHO COMMITS WHEN                                                                        *)
+
+(* Votes and accusations that wait are recorded, in any company and order. *)
+RecordVotes(tx) ==
+  \E seen \in SeenBans :
+    \E new \in NewVotes(tally[tx], tx, seen) :
+      \E doubles \in SUBSET Equivocators(tally[tx], tx, new) :
+        /\ new # {} \/ doubles # {}
+        /\ Commit(tx, new, doubles, FALSE, FALSE, seen)
+
+(* The deadline monitor has silence judged, when there is something to judge. *)
+NeedsJudging(tx) ==
+  LET S == tally[tx]
+      missing == {n \in Trustees : S.votes[n] = NONE /\ n \notin S.excluded /\ bans[n] = "none"}
+  IN /\ due[tx]
+     /\ S.status \notin {"IDLE", "ABORTED_BYZANTINE"}
+     /\ S.absent = NONE
+     /\ \/ S.status = "COLLECTING"
+        \/ missing # {}
+        \/ \E n \in Trustees : streaks[n] > 0
+        \/ /\ S.status = "THRESHOLD_REACHED"
+           /\ Criminals(S, "DOUBLE_VOTING") # {}
+           /\ ~Flawed("threshold-left-standing")
+
+JudgeDeadline(tx) ==
+  /\ NeedsJudging(tx)
+  /\ \E seen \in SeenBans, trouble \in BOOLEAN :
+       \E new \in NewVotes(tally[tx], tx, seen) :
+         Commit(tx, new, {}, TRUE, trouble, seen)
+
+(* The submitter takes the transaction: all expected trustees agree, or the settle window is *)
+(* over; t recorded votes verify; under strict-abort nobody is against it.                   *)
+Backed(S, v) ==
+  LET effective == {n \in Trustees : S.votes[n] # NONE /\ <<n, "DOUBLE_VOTING">> \notin S.violations}
+      Reached(w) == Cardinality({n \in effective : S.votes[n] = w}) >= Threshold
+  IN /\ S.value = v
+     /\ \A w \in Values : Reached(w) <=> w = v
+     /\ Policy = "strict-abort" =>
+          /\ \A n \in effective : S.votes[n] = v
+          /\ Criminals(S, "DOUBLE_VOTING") = {}
+
+ClaimOn(tx, S, v) ==
+  /\ S.status = "THRESHOLD_REACHED"
+  /\ S.unanimous \/ settled[tx] \/ Flawed("settle-ignored")
+  /\ Backed(S, v) \/ (Flawed("count-before-store") /\ S.value = v)
+  /\ tally[tx].decision = NONE \/ Flawed("guard-dropped")
+  /\ tally' = [tally EXCEPT ![tx].status = "SUBMITTED", ![tx].value = S.value,
+                            ![tx].unanimous = S.unanimous, ![tx].absent = S.absent,
+                            ![tx].decision = <<"SUBMIT", v>>]
+  /\ settled' = [settled EXCEPT ![tx] = FALSE]
+
+Claim(tx, v) ==
+  /\ ClaimOn(tx, tally[tx], v)
+  /\ view' = Touch(tx)
+  /\ UNCHANGED <<signed, forgers, bans, streaks, forgeries, due>>
+
+(* The value is final on the chain. *)
+Confirm(tx) ==
+  /\ tally[tx].status = "SUBMITTED"
+  /\ tally' = [tally EXCEPT ![tx].status = "CONFIRMED"]
+  /\ view' = Touch(tx)
+  /\ UNCHANGED <<signed, forgers, bans, streaks, forgeries, due, settled>>
+
+(* Two values of a trustee whose votes the transaction refuses, for it is banned: a violation *)
+(* by itself. It does not touch the status key.                                               *)
+Accuse(n, tx) ==
+  /\ bans[n] = "OPINION"
+  /\ tally[tx].votes[n] = NONE
+  /\ \E a \in signed[tx], b \in signed[tx] : a[1] = n /\ b[1] = n /\ a # b
+  /\ <<n, "DOUBLE_VOTING">> \notin tally[tx].violations
+  /\ tally' = [tally EXCEPT ![tx].violations = @ \cup {<<n, "DOUBLE_VOTING">>}]
+  /\ bans' = [bans EXCEPT ![n] = "PROOF"]
+  /\ UNCHANGED <<signed, forgers, streaks, forgeries, due, settled, view>>
+
+(* An invalid vote under `author`'s valid envelope, which names whom it likes: recorded by    *)
+(* itself, and the author is banned. The envelope is the proof (R2).                          *)
+RecordForgery(author, named) ==
+  LET blamed == IF Flawed("named-is-blamed") THEN named ELSE author IN
+  /\ author \in Byzantine
+  /\ blamed \notin forgeries
+  /\ forgers' = forgers \cup {author}
+  /\ forgeries' = forgeries \cup {blamed}
+  /\ bans' = [bans EXCEPT ![blamed] = "PROOF"]
+  /\ UNCHANGED <<signed, tally, streaks, due, settled, view>>
+
+LiftBan(n) ==
+  /\ Lifts
+  /\ bans[n] = "OPINION"
+  /\ bans' = [bans EXCEPT ![n] = "none"]
+  /\ streaks' = [streaks EXCEPT ![n] = 0]
+  /\ UNCHANGED <<signed, forgers, tally, forgeries, due, settled, view>>
+
+-----------------------------------------------------------------------------
+(* SLOW WRITERS: they decide on what they read earlier. The status guard makes such a commit   *)
+(* equal to one on the newest snapshot, or nothing.                                            *)
+TakeSnapshot(tx) ==
+  /\ SlowNodes
+  /\ view = NONE
+  /\ tally[tx].status \notin {"CONFIRMED"}
+  /\ view' = [tx |-> tx, snapshot |-> tally[tx], current |-> TRUE]
+  /\ UNCHANGED <<signed, forgers, tally, bans, streaks, forgeries, due, settled>>
+
+ViewIsCurrent == view.current \/ Flawed("guard-dropped")
+
+SlowCommit ==
+  /\ view # NONE
+  /\ ViewIsCurrent
+  /\ \E seen \in SeenBans :
+       \E new \in NewVotes(view.snapshot, view.tx, seen) :
+         \E doubles \in SUBSET Equivocators(view.snapshot, view.tx, new) :
+           /\ new # {} \/ doubles # {}
+           /\ Write(view.tx, view.snapshot, new, doubles, FALSE, FALSE, seen)
+  /\ view' = NONE
+  /\ UNCHANGED <<signed, forgers, forgeries, due>>
+
+SlowClaim ==
+  /\ view # NONE
+  /\ ViewIsCurrent
+  /\ \E v \in Values : ClaimOn(view.tx, view.snapshot, v)
+  /\ view' = NONE
+  /\ UNCHANGED <<signed, forgers, bans, streaks, forgeries, due>>
+
+(* A guard failed: nothing is written, and it will be decided again. *)
+Conflict ==
+  /\ view # NONE
+  /\ ~view.current
+  /\ view' = NONE
+  /\ UNCHANGED <<signed, forgers, tally, bans, streaks, forgeries, due, settled>>
+
+-----------------------------------------------------------------------------
+(* THE ENVIRONMENT                                                                         *)
+
+MaySign(n) == IF n \in Byzantine \cup Undecided THEN Values ELSE {Agreed}
+
+Sign(n, tx, v) ==
+  /\ v \in MaySign(n)
+  /\ <<n, v>> \notin signed[tx]
+  /\ n \in Honest => \A b \in signed[tx] : b[1] # n
+  /\ signed' = [signed EXCEPT ![tx] = @ \cup {<<n, v>>}]
+  /\ UNCHANGED <<forgers, tally, bans, streaks, forgeries, due, settled, view>>
+
+QuorumWaits(tx) ==
+  /\ tally[tx].status = "COLLECTING"
+  /\ \E v \in Values : Cardinality({b \in signed[tx] : b[2] = v}) >= Threshold
+
+DeadlinePasses(tx) ==
+  /\ tally[tx].status # "IDLE"
+  /\ ~due[tx]
+  /\ Timely => ~QuorumWaits(tx)
+  /\ due' = [due EXCEPT ![tx] = TRUE]
+  /\ UNCHANGED <<signed, forgers, tally, bans, streaks, forgeries, settled, view>>
+
+SettleElapses(tx) ==
+  /\ tally[tx].status = "THRESHOLD_REACHED"
+  /\ ~settled[tx]
+  /\ settled' = [settled EXCEPT ![tx] = TRUE]
+  /\ UNCHANGED <<signed, forgers, tally, bans, streaks, forgeries, due, view>>
+
+-----------------------------------------------------------------------------
+VotingInit ==
+  /\ signed = [tx \in TxIds |-> {}]
+  /\ forgers = {}
+  /\ tally = [tx \in TxIds |-> EmptySnapshot]
+  /\ bans = [n \in Trustees |-> "none"]
+  /\ streaks = [n \in Trustees |-> 0]
+  /\ forgeries = {}
+  /\ due = [tx \in TxIds |-> FALSE]
+  /\ settled = [tx \in TxIds |-> FALSE]
+  /\ view = NONE
+
+(* All but Confirm, which another module may tie to the chain. *)
+VotingSteps ==
+  \/ \E n \in Trustees, tx \in TxIds, v \in Values : Sign(n, tx, v)
+  \/ \E tx \in TxIds : RecordVotes(tx)
+  \/ \E tx \in TxIds : JudgeDeadline(tx)
+  \/ \E tx \in TxIds, v \in Values : Claim(tx, v)
+  \/ \E n \in Trustees, tx \in TxIds : Accuse(n, tx)
+  \/ \E author \in Byzantine, named \in Trustees : RecordForgery(author, named)
+  \/ \E n \in Trustees : LiftBan(n)
+  \/ \E tx \in TxIds : TakeSnapshot(tx)
+  \/ SlowCommit
+  \/ SlowClaim
+  \/ Conflict
+  \/ \E tx \in TxIds : DeadlinePasses(tx)
+  \/ \E tx \in TxIds : SettleElapses(tx)
+
+VotingNext == VotingSteps \/ \E tx \in TxIds : Confirm(tx)
+
+(* Who has promised to act does, in the end: nodes record and judge, the submitter claims,   *)
+(* clocks go on. Nobody has promised to vote.                                                *)
+VotingFairness ==
+  /\ \A tx \in TxIds : WF_votingVars(RecordVotes(tx))
+  /\ \A tx \in TxIds : WF_votingVars(JudgeDeadline(tx))
+  /\ \A tx \in TxIds : WF_votingVars(\E v \in Values : Claim(tx, v))
+  /\ \A tx \in TxIds : WF_votingVars(Confirm(tx))
+  /\ \A tx \in TxIds : WF_votingVars(DeadlinePasses(tx))
+  /\ \A tx \in TxIds : WF_votingVars(SettleElapses(tx))
+  /\ \A n \in Byzantine, tx \in TxIds : WF_votingVars(Accuse(n, tx))
+
+VotingSpec == VotingInit /\ [][VotingNext]_votingVars /\ VotingFairness
+
+-----------------------------------------------------------------------------
+(* WHAT MUST ALWAYS HOLD. The names are those of Table 12 and of the invariants I1 to I11.   *)
+
+TypeInvariant ==
+  /\ \A tx \in TxIds : signed[tx] \subseteq Votes
+  /\ \A tx \in TxIds :
+       LET S == tally[tx] IN
+       /\ S.status \in Statuses
+       /\ \A n \in Trustees : S.votes[n] \in Values \cup {NONE}
+       /\ \A v \in Values : S.counts[v] \in 0..Cardinality(Trustees)
+       /\ S.value \in Values \cup {NONE}
+       /\ S.unanimous \in BOOLEAN
+       /\ S.excluded \subseteq Trustees
+       /\ S.absent = NONE \/ S.absent \subseteq Trustees
+       /\ S.violations \subseteq Trustees \X Crimes
+       /\ S.decision \in Decisions \cup {NONE}
+  /\ \A n \in Trustees : bans[n] \in {"none", "OPINION", "PROOF"}
+  /\ \A n \in Trustees : streaks[n] \in 0..SilenceStreakMax
+  /\ forgers \subseteq Byzantine
+  /\ forgeries \subseteq Trustees
+  /\ \A tx \in TxIds : due[tx] \in BOOLEAN /\ settled[tx] \in BOOLEAN
+
+(* I7. A counter is the number of distinct recorded votes. *)
+CountsAreVotes ==
+  \A tx \in TxIds, v \in Values :
+    tally[tx].counts[v] = Cardinality({n \in Trustees : tally[tx].votes[n] = v})
+
+(* Nothing is in the tally that its trustee did not sign. *)
+OnlySignedVotes ==
+  \A tx \in TxIds, n \in Trustees :
+    tally[tx].votes[n] # NONE => <<n, tally[tx].votes[n]>> \in signed[tx]
+
+(* I2, Table 12 "Safety Invariant": no submission without t recorded, identical votes. *)
+SafetyInvariant ==
+  \A tx \in TxIds, v \in Values :
+    tally[tx].decision = <<"SUBMIT", v>> =>
+      /\ tally[tx].status \in {"SUBMITTED", "CONFIRMED"}
+      /\ tally[tx].value = v
+      /\ Cardinality({n \in Trustees : tally[tx].votes[n] = v}) >= Threshold
+
+(* Status, value and decision tell the same story; the decision is the word that counts. *)
+StatusIsDecision ==
+  \A tx \in TxIds :
+    LET S == tally[tx] IN
+    /\ S.status \in {"IDLE", "COLLECTING", "THRESHOLD_REACHED"} <=> S.decision = NONE
+    /\ S.status = "ABORTED_BYZANTINE" <=> \E r \in AbortReasons : S.decision = <<"ABORT", r>>
+    /\ S.status = "THRESHOLD_REACHED" => S.value # NONE
+    /\ S.status \in {"IDLE", "COLLECTING", "ABORTED_BYZANTINE"} => S.value = NONE
+
+(* Spec 3.1 type 2, both orders: where a value has t effective votes, whoever stands against it is convicted. *)
+MinorityIsCaught ==
+  \A tx \in TxIds :
+    LET S == tally[tx]
+        effective == {n \in Trustees : S.votes[n] # NONE /\ <<n, "DOUBLE_VOTING">> \notin S.violations}
+        Reached(v) == Cardinality({n \in effective : S.votes[n] = v}) >= Threshold
+    IN S.status \in {"COLLECTING", "THRESHOLD_REACHED", "SUBMITTED", "CONFIRMED"} =>
+         \A v \in Values :
+           Reached(v) /\ (S.value = NONE \/ S.value = v) =>
+             \A n \in effective : S.votes[n] # v => <<n, "MINORITY_VOTE">> \in S.violations
+
+(* I5. A ban has a recorded violation, and what the violation says is true. *)
+NoBanWithoutEvidence ==
+  /\ \A n \in Trustees :
+       /\ bans[n] = "PROOF" =>
+            n \in forgeries \/ \E tx \in TxIds : <<n, "DOUBLE_VOTING">> \in tally[tx].violations
+       /\ bans[n] = "OPINION" =>
+            \E tx \in TxIds, crime \in {"MINORITY_VOTE", "SILENT_FAILURE"} :
+              <<n, crime>> \in tally[tx].violations
+  /\ forgeries \subseteq forgers
+  /\ \A tx \in TxIds, n \in Trustees :
+       LET S == tally[tx] IN
+       /\ <<n, "DOUBLE_VOTING">> \in S.violations =>
+            \E a \in signed[tx], b \in signed[tx] : a[1] = n /\ b[1] = n /\ a # b
+       /\ <<n, "MINORITY_VOTE">> \in S.violations =>
+            /\ S.votes[n] # NONE
+            /\ \E v \in Values \ {S.votes[n]} :
+                 Cardinality({m \in Trustees : S.votes[m] = v}) >= Threshold
+       /\ <<n, "SILENT_FAILURE">> \in S.violations => n \in S.absent
+
+(* I6. *)
+HonestIsNeverProofBanned == \A n \in Honest : bans[n] # "PROOF"
+
+(* One step of the tally, seen from outside. *)
+VotesAreWrittenOnce ==
+  \A tx \in TxIds, n \in Trustees :
+    tally[tx].votes[n] # NONE => tally'[tx].votes[n] = tally[tx].votes[n]
+
+(* Table 12 "No Double Submission", I3: the first decision stands for ever, SUBMIT or ABORT. *)
+NoDoubleSubmission ==
+  \A tx \in TxIds :
+    /\ tally[tx].decision # NONE => tally'[tx].decision = tally[tx].decision
+    /\ tally[tx].status \in {"CONFIRMED", "ABORTED_BYZANTINE"} => tally'[tx].status = tally[tx].status
+    /\ tally[tx].status = "SUBMITTED" => tally'[tx].status \in {"SUBMITTED", "CONFIRMED"}
+
+IsClaimed(tx) == tally[tx].decision = NONE /\ tally'[tx].decision \in {<<"SUBMIT", v>> : v \in Values}
+
+(* Table 12 "Safety Invariant", uniformity, and "Abort on Byzantine": under strict-abort what *)
+(* is claimed has no vote against it and none of an equivocator.                              *)
+AbortOnByzantine ==
+  \A tx \in TxIds :
+    IsClaimed(tx) /\ Policy = "strict-abort" =>
+      \A n \in Trustees :
+        tally[tx].votes[n] # NONE =>
+          /\ <<"SUBMIT", tally[tx].votes[n]>> = tally'[tx].decision
+          /\ <<n, "DOUBLE_VOTING">> \notin tally[tx].violations
+
+(* An equivocator's vote does not make the quorum, under either policy. *)
+ClaimHasCleanQuorum ==
+  \A tx \in TxIds :
+    IsClaimed(tx) =>
+      Cardinality({n \in Trustees :
+        /\ <<"SUBMIT", tally[tx].votes[n]>> = tally'[tx].decision
+        /\ <<n, "DOUBLE_VOTING">> \notin tally[tx].violations}) >= Threshold
+
+(* R5. *)
+ClaimWaitsForDissent ==
+  \A tx \in TxIds : IsClaimed(tx) => tally[tx].unanimous \/ settled[tx]
+
+(* Bans are linearizable: no vote is recorded of a trustee that is banned at that moment. *)
+BannedDoNotVote ==
+  \A tx \in TxIds, n \in Trustees :
+    bans[n] # "none" => tally'[tx].votes[n] = tally[tx].votes[n] \/ tally'[tx].votes[n] = NONE
+
+(* R7. A PROOF ban has no way back. *)
+ProofIsForever == \A n \in Trustees : bans[n] = "PROOF" => bans'[n] = "PROOF"
+
+(* I5, as a step: ban and violation come in one Txn; violations and signed votes never go. *)
+EvidenceStays ==
+  \A tx \in TxIds :
+    /\ tally[tx].violations \subseteq tally'[tx].violations
+    /\ tally[tx].counts # tally'[tx].counts => tally[tx].votes # tally'[tx].votes
+
+VotesStay == [][VotesAreWrittenOnce]_votingVars
+DecisionsStay == [][NoDoubleSubmission]_votingVars
+ClaimsAreUniform == [][AbortOnByzantine]_votingVars
+ClaimsHaveQuorum == [][ClaimHasCleanQuorum]_votingVars
+ClaimsWait == [][ClaimWaitsForDissent]_votingVars
+BansAreLinearizable == [][BannedDoNotVote]_votingVars
+ProofStays == [][ProofIsForever]_votingVars
+ViolationsStay == [][EvidenceStays]_votingVars
+
+-----------------------------------------------------------------------------
+(* WHAT MUST HAPPEN IN THE END                                                             *)
+
+(* No transaction stays open: it is submitted or aborted. *)
+EveryTransactionEnds ==
+  \A tx \in TxIds : tally[tx].status # "IDLE" ~> tally[tx].status \in {"CONFIRMED", "ABORTED_BYZANTINE"}
+
+HonestQuorum(tx) ==
+  \E v \in Values : Cardinality({n \in Honest : <<n, v>> \in signed[tx] /\ bans[n] = "none"}) >= Threshold
+(* Somebody voted, or showed two values, against that value. *)
+Dissent(tx) == \E a \in signed[tx], b \in signed[tx] : a[2] # b[2]
+HonestBanned == \E n \in Honest : bans[n] # "none"
+
+(* Table 12 "Liveness": if t honest trustees vote the same value in time, it is submitted; under  *)
+(* strict-abort unless somebody dissents. (Timely is the "in time".)                              *)
+Liveness ==
+  \A tx \in TxIds :
+    (HonestQuorum(tx) /\ ~due[tx]) ~>
+      \/ tally[tx].status = "CONFIRMED"
+      \/ Policy = "strict-abort" /\ Dissent(tx)
+      \/ \E n \in Undecided : \E b \in signed[tx] : b[1] = n /\ b[2] # Agreed
+      \/ HonestBanned
+
+(* I4. Every conflicting pair ends in a PROOF ban. *)
+Equivocated(n, tx) == \E a \in signed[tx], b \in signed[tx] : a[1] = n /\ b[1] = n /\ a # b
+ByzantineDetection ==
+  \A n \in Byzantine : \A tx \in TxIds : Equivocated(n, tx) ~> bans[n] = "PROOF"
+=============================================================================
