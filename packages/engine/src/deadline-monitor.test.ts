@@ -71,6 +71,23 @@ test("silence is judged once, by one node, when the deadline has passed and not 
   expect(judges).toEqual(world.byRank("tx").slice(0, 1));
 });
 
+test("a clock that is a minute off, the opener's or the judge's, ends no deadline early and none late", async () => {
+  for (const offMs of [60_000, -60_000]) {
+    await open({ protocol: { deadlineMs: 5_000, profile: "strict" } });
+    world.clock.jump(offMs);
+    for (const node of world.nodes) node.pipeline.offer(vote(world.cluster, 0, "tx", 7));
+    await world.clock.advance(1_000);
+    world.clock.jump(-2 * offMs);
+    await world.clock.advance(3_000);
+    expect(commits()).toBe(0);
+    world.clock.jump(offMs);
+    await world.clock.advance(2_000);
+    expect(commits()).toBe(1);
+    stop.abort(new Error("this round is over"));
+    await world.close();
+  }
+});
+
 test("when the owner is gone, the next in rank judges", async () => {
   await open({ protocol: { deadlineMs: 1_000 } });
   for (const node of world.nodes) node.pipeline.offer(vote(world.cluster, 0, "tx", 7));

@@ -1,4 +1,4 @@
-import { type Epoch, type NodeId, type TrusteeSet, type TxId } from "@quorate/core";
+import type { Epoch, NodeId, TrusteeSet, TxId, TxRecord } from "@quorate/core";
 import type { Clock, Logger, TallyStore } from "@quorate/ports";
 import { rendezvousRank } from "./rendezvous.ts";
 import type { TallyView } from "./tally-view.ts";
@@ -12,8 +12,17 @@ export interface DeadlineOptions {
   readonly intervalMs: number;
 }
 
+interface OpenTransaction {
+  /** By the monotonic clock of this node. */
+  readonly dueMs: number;
+  readonly epoch: Epoch;
+}
+
 /**
- * Has silence judged when a transaction's deadline passes. The transaction's owner
+ * Has silence judged when a transaction's deadline passes, which for this node is when it has itself seen the transaction
+ * open for as long as the record allows it. No wall clock is asked: whoever opened it may have a wrong one, and this node
+ * too, and either would have honest trustees called silent before they could vote [spec §14.2, clock skew]. A node that
+ * starts counts from its start; the others have counted on. The transaction's owner
  * does it, the others after it in order of rank; the record's `absent` field,
  * written once under the status guard, makes it happen once.
  */
@@ -27,8 +36,8 @@ export class DeadlineMonitor {
     readonly clock: Clock;
     readonly logger: Logger;
   };
-  /** Deadlines of open transactions, in ms since 1970: kept here, for the view may drop a transaction. */
-  readonly #open = new Map<TxId, { readonly deadlineAtMs: number; readonly epoch: Epoch }>();
+  /** Deadlines of open transactions: kept here, for the view may drop a transaction. */
+  readonly #open = new Map<TxId, OpenTransaction>();
   #streaks: ReadonlyMap<NodeId, number> = new Map();
 
   constructor(
@@ -59,11 +68,17 @@ export class DeadlineMonitor {
     const { view } = this.#deps;
     for (const txId of touched) {
       const record = view.record(txId);
-      if (record !== null && this.#needsJudging(txId))
-        this.#open.set(txId, { deadlineAtMs: record.deadlineAtMs, epoch: record.epoch });
+      if (record !== null && this.#needsJudging(txId)) {
+        if (!this.#open.has(txId)) this.#open.set(txId, this.#opened(record));
+      }
       // A transaction that was dropped from view comes back without its record when somebody votes on it: its deadline stands.
       else if (record !== null || view.status(txId) === null) this.#open.delete(txId);
     }
+  }
+
+  #opened({ openedAtMs, deadlineAtMs, epoch }: TxRecord): OpenTransaction {
+    const lengthMs = Math.max(0, deadlineAtMs - openedAtMs);
+    return { dueMs: this.#deps.clock.monotonicMs() + lengthMs, epoch };
   }
 
   async run(options: { readonly signal: AbortSignal }): Promise<void> {
@@ -82,13 +97,13 @@ export class DeadlineMonitor {
   async #sweep(options: { readonly signal: AbortSignal }): Promise<void> {
     const { store, view, pipeline, clock } = this.#deps;
     const due: TxId[] = [];
-    const nowMs = clock.nowMs();
+    const nowMs = clock.monotonicMs();
     const live = [...view.presence.values()].map((p) => p.nodeId);
-    for (const [txId, { deadlineAtMs }] of this.#open) {
+    for (const [txId, { dueMs }] of this.#open) {
       // A rank costs hashes, and most open transactions are not due.
-      if (nowMs < deadlineAtMs) continue;
+      if (nowMs < dueMs) continue;
       const rank = rendezvousRank(txId, this.#options.nodeId, live);
-      if (nowMs >= deadlineAtMs + rank * this.#options.staggerMs) due.push(txId);
+      if (nowMs >= dueMs + rank * this.#options.staggerMs) due.push(txId);
     }
     if (due.length === 0) return;
     this.#streaks = await store.readSilenceStreaks(options);
