@@ -255,18 +255,15 @@ NewVotes(S, tx, seen) ==
   ELSE {new \in SUBSET Recordable(S, tx, seen) : OnePerTrustee(new)}
 
 (* Trustees that signed another value than the recorded or new one, and are not accused of it. *)
+HasTwo(n, tx) == \E a \in signed[tx] : a[1] = n /\ \E b \in signed[tx] : b[1] = n /\ a # b
 Equivocators(S, tx, new) ==
-  {n \in Trustees \ Criminals(S, "DOUBLE_VOTING") :
-     \E a \in signed[tx], b \in signed[tx] :
-       a[1] = n /\ b[1] = n /\ a # b /\ (S.votes[n] = a[2] \/ a \in new)}
+  {n \in Byzantine \ Criminals(S, "DOUBLE_VOTING") :
+     (S.votes[n] # NONE \/ \E b \in new : b[1] = n) /\ HasTwo(n, tx)}
 
 (* A node may not have heard of the newest bans. *)
 SeenBans ==
-  {seen \in [Trustees -> {"none", "OPINION", "PROOF"}] :
-     \A n \in Trustees :
-       \/ seen[n] = bans[n]
-       \/ bans[n] = "OPINION" /\ seen[n] = "none"
-       \/ bans[n] = "PROOF"}
+  {[n \in Trustees |-> IF n \in unheard THEN "none" ELSE bans[n]] :
+     unheard \in SUBSET {n \in Trustees : bans[n] # "none"}}
 
 (* One etcd Txn of one transaction, by a node that has its newest snapshot. *)
 Commit(tx, new, doubles, judge, trouble, seen) ==
@@ -345,7 +342,7 @@ Confirm(tx) ==
 Accuse(n, tx) ==
   /\ bans[n] = "OPINION"
   /\ tally[tx].votes[n] = NONE
-  /\ \E a \in signed[tx], b \in signed[tx] : a[1] = n /\ b[1] = n /\ a # b
+  /\ HasTwo(n, tx)
   /\ <<n, "DOUBLE_VOTING">> \notin tally[tx].violations
   /\ tally' = [tally EXCEPT ![tx].violations = @ \cup {<<n, "DOUBLE_VOTING">>}]
   /\ bans' = [bans EXCEPT ![n] = "PROOF"]
@@ -550,7 +547,7 @@ NoBanWithoutEvidence ==
   /\ \A tx \in TxIds, n \in Trustees :
        LET S == tally[tx] IN
        /\ <<n, "DOUBLE_VOTING">> \in S.violations =>
-            \E a \in signed[tx], b \in signed[tx] : a[1] = n /\ b[1] = n /\ a # b
+            HasTwo(n, tx)
        /\ <<n, "MINORITY_VOTE">> \in S.violations =>
             /\ S.votes[n] # NONE
             /\ \E v \in Values \ {S.votes[n]} :
@@ -643,7 +640,6 @@ Liveness ==
       \/ HonestBanned
 
 (* I4. Every conflicting pair ends in a PROOF ban. *)
-Equivocated(n, tx) == \E a \in signed[tx], b \in signed[tx] : a[1] = n /\ b[1] = n /\ a # b
 ByzantineDetection ==
-  \A n \in Byzantine : \A tx \in TxIds : Equivocated(n, tx) ~> bans[n] = "PROOF"
+  \A n \in Byzantine : \A tx \in TxIds : HasTwo(n, tx) ~> bans[n] = "PROOF"
 =============================================================================
