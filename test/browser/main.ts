@@ -65,6 +65,8 @@ const STEPS: readonly (readonly [string, (stage: Stage) => Promise<void>])[] = [
       assert.equal(await page.locator("[data-trustee]").getByText("online").count(), 4);
       await page.locator("header.top").getByText("live", { exact: true }).waitFor();
       await page.locator("#submitter").getByText("leading").waitFor();
+      // Four are there and four are needed.
+      await page.locator("#attention").getByText("QuorumAtRisk").waitFor();
     },
   ],
   [
@@ -78,6 +80,9 @@ const STEPS: readonly (readonly [string, (stage: Stage) => Promise<void>])[] = [
       await row.getByText("collecting").waitFor();
       await row.getByText("1/5").waitFor();
       await voteAll(stage, "tx-live", "42");
+      // All run on this machine: no clock is off, and this node's own is compared with nobody's.
+      const clock = page.locator("[data-trustee=trustee-2] [data-label=Clock]");
+      await clock.getByText(/same|0\.\d\d s behind/).waitFor();
       await row.getByText("confirmed").waitFor();
       await row.locator("button").click();
       const dialog = page.locator("dialog");
@@ -154,16 +159,14 @@ const STEPS: readonly (readonly [string, (stage: Stage) => Promise<void>])[] = [
     async (stage) => {
       const { page, servers } = stage;
       await servers.etcd.stop();
-      // It waits for etcd; nobody waits for it.
-      void createNodeClient(urlOf(stage, 0))
-        .vote("tx-waiting", "7")
-        .catch(() => undefined);
+      // Nobody votes: an idle cluster has to notice, too.
       const banner = page.locator("#not-ready");
       await banner.getByText("etcd").waitFor();
       await picture(page, "6-not-ready");
       await Promise.all(servers.etcd.members.map((member) => member.restart()));
       await banner.waitFor({ state: "detached" });
-      await page.locator("[data-tx=tx-waiting]").waitFor();
+      await createNodeClient(urlOf(stage, 0)).vote("tx-after", "7");
+      await page.locator("[data-tx=tx-after]").waitFor();
     },
   ],
   [

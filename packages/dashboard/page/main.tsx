@@ -1,6 +1,7 @@
 import { render } from "preact";
 import { useEffect, useLayoutEffect, useMemo, useState } from "preact/hooks";
 import { type ApiError, token } from "./api.ts";
+import { conditionsOf } from "./attention.ts";
 import { Chart } from "./chart.tsx";
 import { EvidenceDetail, TransactionDetail } from "./details.tsx";
 import { Badge, Dialog, Section, Tile } from "./parts.tsx";
@@ -87,6 +88,7 @@ function Page() {
       <Heading state={state} theme={theme} onTheme={nextTheme} onKeys={() => setOpen({ kind: "keys" })} />
       <main>
         {needsToken ? <TokenForm problem={problem} onToken={again} /> : <Banner state={state} />}
+        <Attention state={state} />
         {status !== null && <Tiles state={state} />}
         <Trustees state={state} />
         {status !== null && (
@@ -115,7 +117,10 @@ function Page() {
         {state.kind === "submitter" && submitter !== null && (
           <>
             <Submitter view={submitter} />
-            <Submissions submissions={submitter.submissions} />
+            <Submissions
+              submissions={submitter.submissions}
+              total={Object.values(submitter.status?.counts ?? {}).reduce((sum, n) => sum + n, 0)}
+            />
           </>
         )}
       </main>
@@ -220,6 +225,23 @@ function Banner({ state }: { state: State }) {
           ))}
       </ul>
     </div>
+  );
+}
+
+/** What an alert would ring for, without Prometheus and at once. */
+function Attention({ state }: { state: State }) {
+  const conditions = conditionsOf(state);
+  if (conditions.length === 0) return null;
+  return (
+    <Section id="attention" title="Needs attention" aside="as far as this page sees; alerts know more">
+      <ul class="conditions">
+        {conditions.map(({ alert, tone, text }) => (
+          <li key={`${alert} ${text}`}>
+            <Badge tone={tone}>{alert}</Badge> {text}
+          </li>
+        ))}
+      </ul>
+    </Section>
   );
 }
 

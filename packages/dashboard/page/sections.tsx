@@ -1,3 +1,4 @@
+import { isClockOff } from "./attention.ts";
 import { ago, clockTime, short, words } from "./format.ts";
 import { Badge, Bar, Checks, Facts, Section, Status } from "./parts.tsx";
 import type { State } from "./state.ts";
@@ -12,7 +13,7 @@ export function Trustees({ state }: { state: State }) {
       <table class="cards">
         <thead>
           <tr>
-            {["Trustee", "State", "Reputation", "Participation", "Version", "Up since", "Last vote"].map(
+            {["Trustee", "State", "Reputation", "Participation", "Version", "Up since", "Last vote", "Clock"].map(
               (name) => (
                 <th key={name} scope="col">
                   {name}
@@ -53,6 +54,9 @@ export function Trustees({ state }: { state: State }) {
                 <td data-label="Version">{trustee.version ?? "–"}</td>
                 <td data-label="Up since">{clockTime(trustee.upSince)}</td>
                 <td data-label="Last vote">{ago(trustee.lastVoteAt, nowMs)}</td>
+                <td data-label="Clock">
+                  {trustee.nodeId === status.nodeId ? "–" : <ClockOffset offsetMs={trustee.clockOffsetMs} />}
+                </td>
               </tr>
             );
           })}
@@ -60,6 +64,14 @@ export function Trustees({ state }: { state: State }) {
       </table>
     </Section>
   );
+}
+
+/** Way and batching are in it, so a little behind is no fault of a clock. */
+function ClockOffset({ offsetMs }: { offsetMs: number | null }) {
+  if (offsetMs === null) return <span class="note">not heard yet</span>;
+  const seconds = `${Math.abs(offsetMs / 1_000).toFixed(2)} s`;
+  const text = Math.abs(offsetMs) < 10 ? "same" : `${seconds} ${offsetMs < 0 ? "ahead" : "behind"}`;
+  return isClockOff(offsetMs) ? <Badge tone="warn">{text}</Badge> : <span>{text}</span>;
 }
 
 function TrusteeState({ trustee }: { trustee: Trustee }) {
@@ -237,9 +249,10 @@ export function Submitter({ view }: { view: SubmitterView }) {
 }
 
 /** On the submitter's own page, where there is no feed of transactions. */
-export function Submissions({ submissions }: { submissions: readonly Submission[] }) {
+export function Submissions({ submissions, total }: { submissions: readonly Submission[]; total: number }) {
+  const aside = total > submissions.length ? `the ${submissions.length} oldest of ${total}; quorate submissions list has all` : "";
   return (
-    <Section id="submissions" title="Submissions">
+    <Section id="submissions" title="Submissions" aside={aside}>
       {submissions.length === 0 ? (
         <p class="empty">Nothing was decided yet.</p>
       ) : (

@@ -16,6 +16,8 @@ export interface Trustee {
   readonly upSince: string | null;
   readonly participation: { readonly votes: number; readonly transactions: number };
   readonly lastVoteAt: string | null;
+  /** This node's clock minus the time in the trustee's last vote. */
+  readonly clockOffsetMs: number | null;
 }
 
 export interface NodeStatus {

@@ -168,7 +168,7 @@ export class SubmitterService {
         detail: this.#config === null ? "still starting" : "started",
       },
       // A leader that loses etcd loses its lease and ends; a standby must say that it could not take over.
-      { name: "etcd", ok: etcd === null, detail: etcd ?? "etcd answers" },
+      { name: "etcd", ok: etcd === null, detail: etcd ?? "answers" },
       { name: "chain", ok: trouble === null, detail: trouble ?? "following the chain" },
       {
         name: "sending",

@@ -130,5 +130,6 @@ describe("what is seen of each trustee", () => {
     const { nodeId } = nodeAt(cluster, 1);
     board.heard(nodeId, 5_000, 3_000);
     expect(count("trustee_clock_offset_seconds", 1)).toBe(-2);
+    expect(board.clockOffsetMs(nodeId)).toBe(-2_000);
   });
 });

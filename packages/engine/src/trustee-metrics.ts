@@ -88,6 +88,7 @@ const MS_PER_SECOND = 1_000;
 export class TrusteeBoard {
   readonly #metrics: TrusteeMetrics;
   readonly #known = new Set<NodeId>();
+  readonly #offsetsMs = new Map<NodeId, number>();
 
   constructor(factory: MetricsFactory) {
     this.#metrics = trusteeMetrics(factory);
@@ -112,7 +113,13 @@ export class TrusteeBoard {
   /** A vote came straight from its trustee. Both times in ms since the Unix epoch. */
   heard(nodeId: NodeId, issuedAtMs: number, nowMs: number): void {
     if (!this.#isKnown(nodeId)) return;
+    this.#offsetsMs.set(nodeId, nowMs - issuedAtMs);
     this.#metrics.clockOffset.set({ node: nodeId }, (nowMs - issuedAtMs) / MS_PER_SECOND);
+  }
+
+  /** This clock minus the time in the trustee's last vote, in ms; null until one was heard. */
+  clockOffsetMs(nodeId: NodeId): number | null {
+    return this.#offsetsMs.get(nodeId) ?? null;
   }
 
   /** Who there is and who can be reached at present. */

@@ -154,6 +154,11 @@ export class TrusteeNode {
     return this.#deadlines?.openTransactions ?? 0;
   }
 
+  /** This node's clock minus the time in the trustee's last vote, in ms; null until one was heard. */
+  clockOffsetMs(nodeId: NodeId): number | null {
+    return this.#board.clockOffsetMs(nodeId);
+  }
+
   get pendingVotes(): number {
     return this.#pipeline?.pendingVotes ?? 0;
   }

@@ -75,6 +75,8 @@ export interface NodeStatus {
     /** On how many of the newest decided transactions it voted. */
     readonly participation?: { readonly votes: number; readonly transactions: number };
     readonly lastVoteAt?: string | null;
+    /** Nor this one: the asked node's clock minus the time in the trustee's last vote, in ms. */
+    readonly clockOffsetMs?: number | null;
   }[];
   /** Live nodes that have no say: not admitted yet, or removed. */
   readonly observers: readonly {

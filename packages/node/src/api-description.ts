@@ -184,6 +184,11 @@ const NODE_ROUTES: Readonly<Record<string, RouteDescription>> = {
               votes: whole("Of the newest decided transactions in view, how many it voted on."),
               transactions: whole("How many those are, at most 100."),
             }),
+            clockOffsetMs: orNull(
+              whole(
+                "This node's clock minus the time in the trustee's last vote, way and batching included; null until one was heard.",
+              ),
+            ),
             lastVoteAt: orNull(time),
           }),
         ),

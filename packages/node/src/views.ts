@@ -18,7 +18,7 @@ export const PARTICIPATION_WINDOW = 100;
 export interface StatusContext {
   readonly node: Pick<
     TrusteeNode,
-    "checks" | "set" | "view" | "observers" | "openTransactions" | "pendingVotes"
+    "checks" | "set" | "view" | "observers" | "openTransactions" | "pendingVotes" | "clockOffsetMs"
   >;
   readonly clusterId: string;
   readonly nodeId: NodeId;
@@ -121,6 +121,7 @@ export function statusJson({ node, clusterId, nodeId, peerId, version }: StatusC
         apiUrl: presence?.apiUrl ?? null,
         upSince: presence === undefined ? null : isoTime(presence.startedAtMs),
         participation: { votes: own?.votes ?? 0, transactions },
+        clockOffsetMs: node.clockOffsetMs(t.nodeId),
         lastVoteAt: own === undefined ? null : isoTime(own.lastVoteMs),
       };
     }),
