@@ -273,6 +273,7 @@ const SIGHTS: Readonly<Record<StepSight["what"], Reader<StepSight>>> = {
     peerId,
     ban: nullable(ban),
   }),
+  stored: objectOf<Sight<"stored">>({ what: literal("stored"), nonce: digits, bytes: bareHex }),
   receipt: objectOf<Sight<"receipt">>({
     what: literal("receipt"),
     hash: hex,

@@ -269,6 +269,8 @@ export type StepSight =
       readonly peerId: string;
       readonly ban: StepBan | null;
     }
+  /** Signed bytes that were read back from a committed row of a nonce that is not final; each once. */
+  | { readonly what: "stored"; readonly nonce: Digits; readonly bytes: string }
   /** A receipt of one of our transactions. `agreed`: by two endpoints, where there are two. */
   | {
       readonly what: "receipt";

@@ -21,7 +21,21 @@ import { recordedCall } from "./recorded-call.ts";
 
 /** The submitter's memory with every write that moves a submission, a nonce or the lead on record. Not the advisory ones. */
 export function recordedSubmissions(store: SubmissionStore, log: StepLog): SubmissionStore {
+  // Of the slots that are live, and so no more than a window holds.
+  let read = new Set<string>();
   return overriding(store, {
+    liveSlots: async (sender, options) => {
+      const slots = await store.liveSlots(sender, options);
+      const now = new Set<string>();
+      for (const { nonce, attempts } of slots)
+        for (const { raw } of attempts) {
+          const bytes = digestOf(raw);
+          now.add(bytes);
+          if (!read.has(bytes)) log.saw({ what: "stored", nonce: nonce.toString(), bytes });
+        }
+      read = now;
+      return slots;
+    },
     becomeLeader: (sender, floor, options) =>
       recordedCall(
         log,
@@ -210,6 +224,7 @@ export function recordedSubmissions(store: SubmissionStore, log: StepLog): Submi
   });
 }
 
+const digestOf = (raw: Uint8Array): string => bytesToHex(hash(raw));
 const done: StepOutcome = { kind: "done" };
 const leaseOf = ({ leaderEpoch }: SenderLease): string => leaderEpoch.toString();
 const nonceOf = (lease: SenderLease, nonce: bigint): { lease: string; nonce: string } => ({
@@ -231,7 +246,7 @@ function attemptOf(attempt: {
   readonly hash: string;
   readonly raw: Uint8Array;
 }): StepAttempt {
-  return { kind: attempt.kind, hash: attempt.hash, bytes: bytesToHex(hash(attempt.raw)) };
+  return { kind: attempt.kind, hash: attempt.hash, bytes: digestOf(attempt.raw) };
 }
 
 function taken(slot: Slot): StepOutcome {

@@ -71,7 +71,10 @@ export function etcdHistory(cluster: string, runs: readonly Run[]): EtcdHistory 
   }
   const sets = trusteeSets(sights);
   const inOrder = [...commits.values()].flat();
-  refusals.push(...epochRefusals(cluster, inOrder, sights), ...runRefusals(cluster, inOrder, sights));
+  refusals.push(
+    ...epochRefusals(cluster, inOrder, sights),
+    ...runRefusals(cluster, inOrder, sights),
+  );
   const bans = banEvents(inOrder, sights);
   refusals.push(...unwrittenBans(cluster, bans, inOrder, calls));
   const accusations = calls.filter(
@@ -158,7 +161,12 @@ function chainOf(
     }
     if (commit.revision <= version)
       refusals.push(
-        refusal(cluster, txId, commit.call, "a commit's revision is newer than what it was guarded on"),
+        refusal(
+          cluster,
+          txId,
+          commit.call,
+          "a commit's revision is newer than what it was guarded on",
+        ),
       );
     chain.push(commit);
     last = commit.revision;
@@ -273,7 +281,8 @@ function banEvents(
     if (!events.has(event.revision)) events.set(event.revision, event);
   };
   for (const { step, revision, call } of commits)
-    for (const ban of step.bans) add(ban.peerId, { revision, ban, place: call.place, listed: false });
+    for (const ban of step.bans)
+      add(ban.peerId, { revision, ban, place: call.place, listed: false });
   for (const { sight, place } of sights)
     if (sight.what === "ban")
       add(sight.peerId, {

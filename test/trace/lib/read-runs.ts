@@ -110,13 +110,17 @@ export function parseRun(
     const read = readStepLine(content);
     if (!read.ok) throw new StepFileError(place, read.error);
     if (run === null) {
-      if (read.value.line !== "start") throw new StepFileError(place, "the first line must be a start");
+      if (read.value.line !== "start")
+        throw new StepFileError(place, "the first line must be a start");
       run = { file, start: read.value, calls: [], sights: [], ended: false };
     } else takeLine(run, calls, read.value, place);
   }
   const torn = rest !== "";
   if (torn && run?.ended === true)
-    throw new StepFileError({ file, line: whole.length + 1 }, "there is more after the end of the run");
+    throw new StepFileError(
+      { file, line: whole.length + 1 },
+      "there is more after the end of the run",
+    );
   return { run, lines: whole.length, torn };
 }
 

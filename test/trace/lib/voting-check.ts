@@ -54,7 +54,8 @@ export function checkVoting(cluster: string, projections: readonly Projection[])
       if (outcome.kind === "accepted") continue;
       const which = Number(/^\s*which = (\d+)/m.exec(outcome.state)?.[1] ?? 0);
       const refused = some[which - 1];
-      if (refused === undefined) throw new Error(`the checker stopped at no trace:\n${outcome.state}`);
+      if (refused === undefined)
+        throw new Error(`the checker stopped at no trace:\n${outcome.state}`);
       refusals.push(explain(cluster, { source, cfg: votingCfg(group, [refused]) }, refused));
     }
   }

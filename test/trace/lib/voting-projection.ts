@@ -63,7 +63,8 @@ export function votingProjections(cluster: string, history: EtcdHistory): Projec
       });
     if (record === null) {
       // When its beginning is missing that is told already.
-      if (opening.step.version === "0") refuse(opening, "what opens a transaction writes its record");
+      if (opening.step.version === "0")
+        refuse(opening, "what opens a transaction writes its record");
       continue;
     }
     const set = history.sets.get(record.epoch);
@@ -114,12 +115,7 @@ class TraceBuilder {
   #threshold: { readonly run: Run; readonly at: number } | null = null;
   #unanimous = false;
 
-  constructor(
-    set: TrusteeSetSight,
-    history: EtcdHistory,
-    txId: string,
-    silenceStreakMax: number,
-  ) {
+  constructor(set: TrusteeSetSight, history: EtcdHistory, txId: string, silenceStreakMax: number) {
     this.#silenceStreakMax = silenceStreakMax;
     this.#set = set;
     this.#history = history;
@@ -167,7 +163,10 @@ class TraceBuilder {
     return nodeId !== null && this.#set.trustees.some((t) => t.nodeId === nodeId);
   }
 
-  #push(source: { readonly place: Place; readonly step: unknown }, fields: Record<string, Tla>): void {
+  #push(
+    source: { readonly place: Place; readonly step: unknown },
+    fields: Record<string, Tla>,
+  ): void {
     this.#steps.push({ tla: { record: fields }, place: source.place, step: source.step });
   }
 
@@ -179,9 +178,7 @@ class TraceBuilder {
       if (call.step.violation.type !== "DOUBLE_VOTING") continue;
       const revision = this.#revisionOf(call.step.violation, call);
       const next =
-        revision === null
-          ? null
-          : (commits.find((commit) => commit.revision > revision) ?? null);
+        revision === null ? null : (commits.find((commit) => commit.revision > revision) ?? null);
       byCommit.set(next, [...(byCommit.get(next) ?? []), call]);
     }
     return byCommit;
@@ -274,7 +271,9 @@ class TraceBuilder {
       excluded: names(record?.excluded ?? []),
       absent: record === null || record.absent === null ? NONE : names(record.absent),
       violations: pairs(
-        step.violations.flatMap(({ nodeId, type }) => (nodeId === null ? [] : [[name(nodeId), type]])),
+        step.violations.flatMap(({ nodeId, type }) =>
+          nodeId === null ? [] : [[name(nodeId), type]],
+        ),
       ),
       decision:
         decision === null
@@ -282,7 +281,9 @@ class TraceBuilder {
           : {
               tuple: [
                 decision.kind,
-                decision.kind === "SUBMIT" ? this.#value(decision.value ?? "#") : (decision.reason ?? ""),
+                decision.kind === "SUBMIT"
+                  ? this.#value(decision.value ?? "#")
+                  : (decision.reason ?? ""),
               ],
             },
       bans: pairs(
