@@ -1,3 +1,4 @@
+import type { Halves } from "./namespaces.ts";
 import type { RigRequest } from "./rig.ts";
 import type { Scene } from "./scene.ts";
 
@@ -12,7 +13,7 @@ export interface Ground {
   /** Trustees of whom no honest client casts votes. */
   readonly guilty?: readonly number[];
   /** Put away when the row is over, however it ended. */
-  readonly clear?: () => Promise<void>;
+  readonly halves?: Halves;
 }
 
 /** One line of the specification's Table 10. */

@@ -27,6 +27,7 @@ const WARM_TRANSACTIONS = 10;
 const WARM_TIMEOUT_MS = 60_000;
 const QUIET_TIMEOUT_MS = 60_000;
 const QUIET_POLL_MS = 250;
+const DEADLINE_MS = 60_000;
 
 /** All rows, one after another, each with a cluster of its own on the same servers. */
 export async function runChaos(request: ChaosRequest): Promise<readonly RowResult[]> {
@@ -103,7 +104,7 @@ async function runRow(row: Row, servers: LocalServers, request: ChaosRequest): P
     const text = error instanceof Error ? error.message : String(error);
     return { ...blank(row), outcome: "failed", problems: [text], seconds: seconds() };
   } finally {
-    await ground.clear?.();
+    await ground.halves?.clear();
   }
 }
 
@@ -122,6 +123,8 @@ async function play(
     trustees: row.trustees,
     threshold: row.threshold,
     submitters: SUBMITTERS,
+    // A machine that is busy must not make those silent who are only slow.
+    protocol: { deadlineMs: DEADLINE_MS },
     ...ground.rig,
     absent: [...guilty, ...(ground.rig?.absent ?? [])],
     signal,
@@ -134,7 +137,13 @@ async function play(
     prefix: `${row.name}-${seed}`,
     seed,
   });
-  const scene = new Scene({ rig, load, progress, say: (text) => say(`${row.name}: ${text}`) });
+  const scene = new Scene({
+    rig,
+    load,
+    progress,
+    halves: ground.halves ?? null,
+    say: (text) => say(`${row.name}: ${text}`),
+  });
   for (const index of guilty) scene.guilty.add(rig.nodes[index]?.nodeId ?? "");
   try {
     load.start();

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Halves } from "./namespaces.ts";
 import type { OfferedTx, OpenLoad } from "./open-load.ts";
 import type { Progress } from "./progress.ts";
 import type { Rig, RigNode } from "./rig.ts";
@@ -10,6 +11,8 @@ export class Scene {
   readonly rig: Rig;
   readonly load: OpenLoad;
   readonly progress: Progress;
+  /** The network in two, where the row asked for that. */
+  readonly halves: Halves | null;
   readonly say: (text: string) => void;
   readonly problems: string[] = [];
   readonly remarks: string[] = [];
@@ -24,11 +27,13 @@ export class Scene {
     readonly rig: Rig;
     readonly load: OpenLoad;
     readonly progress: Progress;
+    readonly halves: Halves | null;
     readonly say: (text: string) => void;
   }) {
     this.rig = init.rig;
     this.load = init.load;
     this.progress = init.progress;
+    this.halves = init.halves;
     this.say = init.say;
   }
 

@@ -18,7 +18,6 @@ export const submitterCrash: Row = {
   expects: "the standby takes over by nonce; every result is recorded once",
   trustees: 5,
   threshold: 3,
-  prepare: async () => ({}),
   // The default of 10 s would make up most of what is measured: a dead leader's lease has to run out first.
   prepare: async () => ({ rig: { submitterSettings: { leaseTtlSeconds: LEASE_TTL_SECONDS } } }),
   run: async (scene) => {
