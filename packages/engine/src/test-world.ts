@@ -7,7 +7,7 @@ import {
   type TxSnapshot,
   type VerifiedVote,
 } from "@quorate/core";
-import type { BanEntry, Change, ChangeSet, ClusterConfig } from "@quorate/ports";
+import type { BanEntry, Change, ChangeSet, ClusterConfig, Tracer } from "@quorate/ports";
 import {
   type MemoryAccusationJournal,
   type MemoryLogger,
@@ -32,6 +32,7 @@ import { rendezvousRank } from "./rendezvous.ts";
 import { TallyView } from "./tally-view.ts";
 import { VotePipeline } from "./vote-pipeline.ts";
 import type { PipelineOptions } from "./vote-pipeline-options.ts";
+import { VoteSpans } from "./vote-spans.ts";
 
 export interface WorldOptions {
   readonly trustees?: number;
@@ -41,6 +42,8 @@ export interface WorldOptions {
   /** How many of the trustees run a node here. */
   readonly running?: number;
   readonly viewEntriesMax?: number;
+  /** Given to every node. */
+  readonly tracer?: Tracer;
 }
 
 /** One trustee's pipeline with its view, fed by the change stream as a node does it. */
@@ -58,6 +61,7 @@ export interface WorldNode {
   readonly refusals: { readonly vote: VerifiedVote; readonly code: RefusedByRules }[];
   /** What it asked the store, oldest first. */
   readonly operations: TallyOperation[];
+  readonly spans: VoteSpans | undefined;
   /** Faults of its calls, taken from the front; then `fault`. */
   readonly faults: { readonly operation: TallyOperation; readonly fault: TallyFault }[];
   fault: (operation: TallyOperation) => TallyFault | null;
@@ -160,6 +164,9 @@ export class World {
         },
       },
     );
+    const { tracer } = this.#options;
+    const spans =
+      tracer === undefined ? undefined : new VoteSpans({ tracer, clock: this.clock, nodeId });
     const pipeline = new VotePipeline(
       await this.config(),
       {
@@ -178,6 +185,7 @@ export class World {
         logger,
         metrics: nodeMetrics(metrics),
         verify: this.cluster.verify,
+        spans,
         onBan: (ban) => void bans.push(ban),
         onConflict: (first, second) => accusations.conflict(first, second),
         onRefused: (refused, code) => {
@@ -213,6 +221,7 @@ export class World {
       accusationJournal,
       refusals,
       operations,
+      spans,
       faults,
       fault: () => null,
     };
