@@ -26,7 +26,7 @@ export const LIMITS = {
   /** Votes of one frame whose trace goes on at the other nodes: 201 bytes with all, a hundredth of a full frame. */
   frameTracesMax: 8,
   /**
-   * Votes of one author that a node traces, and transactions that a submitter does: about seven spans each, 0.1 ms of a core.
+   * Votes of one author that a node traces, and transactions that a submitter does: seven to ten spans each, 0.2 ms of a core.
    * More is not needed to see where time goes, and nobody must be able to have everything traced.
    */
   tracedVotes: { perSecond: 20, burst: 100 },

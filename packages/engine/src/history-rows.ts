@@ -52,8 +52,11 @@ export function rowsOf(set: ChangeSet, borneOut: ReadonlySet<ViolationChange>): 
 }
 
 /** Without what only tracing looks at: history is what was decided. */
-function recordJson({ traceContext: _, ...record }: TxRecord): string {
-  return JSON.stringify(record, (_key, v: unknown) => (typeof v === "bigint" ? v.toString() : v));
+function recordJson(record: TxRecord): string {
+  return JSON.stringify(record, (key, v: unknown) => {
+    if (key === "traceContext") return undefined;
+    return typeof v === "bigint" ? v.toString() : v;
+  });
 }
 
 function voteRow(change: Extract<Change, { kind: "vote" }>): AuditRow {
