@@ -84,6 +84,7 @@ export {
   MemoryTallyStore,
   type MemoryTallyStoreOptions,
   type TallyFault,
+  type TallyGuard,
   type TallyOperation,
 } from "./memory-tally-store.ts";
 export { nodeEd25519, nodeVoteSigner } from "./node-ed25519.ts";

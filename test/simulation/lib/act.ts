@@ -56,6 +56,14 @@ function begin(world: World, fault: Fault): (() => void) | null {
         disk.isFull = false;
       };
     }
+    case "node-disk-slow": {
+      strike();
+      const { disk } = node();
+      disk.syncMs = 20 + 800 * fault.extent;
+      return () => {
+        disk.syncMs = 1;
+      };
+    }
     case "node-clock-jump":
       strike();
       node().skewMs = Math.round((fault.extent - 0.5) * 20_000);

@@ -7,6 +7,7 @@ export type FaultKind =
   | "node-crash-at-point"
   | "node-pause"
   | "node-disk-full"
+  | "node-disk-slow"
   | "node-clock-jump"
   | "submitter-crash"
   | "submitter-crash-at-point"
@@ -82,6 +83,7 @@ export const FAULT_SHAPES: readonly FaultShape[] = [
   shape("node-crash-at-point", 5, 20_000),
   shape("node-pause", 4, 12_000),
   shape("node-disk-full", 2, 8_000),
+  shape("node-disk-slow", 3, 20_000),
   shape("node-clock-jump", 3, 1),
   shape("submitter-crash", 4, 10_000),
   shape("submitter-crash-at-point", 6, 30_000),

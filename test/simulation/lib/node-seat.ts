@@ -1,5 +1,5 @@
 import { TrusteeNode } from "@quorate/engine";
-import type { AccusationJournal, Gossip, TallyStore, VoteJournal } from "@quorate/ports";
+import type { AccusationJournal, Ed25519, Gossip, TallyStore, VoteJournal } from "@quorate/ports";
 import {
   MemoryGossip,
   memoryLogger,
@@ -23,6 +23,7 @@ export interface NodePorts {
   readonly gossip: Gossip;
   readonly journal: VoteJournal;
   readonly accusations: AccusationJournal;
+  readonly ed25519: Ed25519;
 }
 
 const RESTART_MS = 1_200;
@@ -90,6 +91,7 @@ export class NodeSeat {
       gossip,
       journal: simVoteJournal(this.disk, process),
       accusations: simAccusationJournal(this.disk, process),
+      ed25519: simEd25519,
     };
     const ports = this.#mutation === null ? honest : this.#mutation(honest, { world, process });
     world.witness.nodeBegins(this.name, process.clock.nowMs(), process.name);
@@ -107,7 +109,6 @@ export class NodeSeat {
       {
         ...ports,
         signer: this.identity.signer,
-        ed25519: simEd25519,
         clock: process.clock,
         logger: memoryLogger({ recordsMax: 200 }),
         metrics: quietMetrics,

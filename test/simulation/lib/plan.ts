@@ -90,16 +90,12 @@ export function drawPlan(seed: number): Plan {
   const profile = random.next() < 0.75 ? "balanced" : "strict";
   const byzantine = drawByzantine(random, trustees, threshold);
   const stormMs = 30_000 + random.below(40_000);
-  const transactions = Array.from({ length: 4 + random.below(11) }, (_, i) => ({
-    txId: `tx-${seed}-${i}`,
-    value: drawValue(random),
-    atMs: random.below(Math.floor(stormMs * 0.85)),
-  }));
+  const transactions = drawTransactions(random, seed, stormMs);
   const bad = new Set(byzantine.map(({ index }) => index));
   const honest = Array.from({ length: trustees }, (_, i) => i).filter((i) => !bad.has(i));
   const casts = transactions.flatMap((tx) => drawCasts(random, tx, honest));
   // One in eight runs has no fault at all, and then must be perfect.
-  const faultCount = random.next() < 0.125 ? 0 : 1 + random.below(14);
+  const faultCount = random.next() < 0.125 ? 0 : 2 + random.below(30);
   return {
     seed,
     trustees,
@@ -120,6 +116,19 @@ export function drawPlan(seed: number): Plan {
     stormMs,
     faults: drawFaults(seed, faultCount, stormMs),
   };
+}
+
+/** Some come together: what is decided on one then meets what is under way on the others. */
+function drawTransactions(
+  random: SeededRandom,
+  seed: number,
+  stormMs: number,
+): Plan["transactions"] {
+  let atMs = 0;
+  return Array.from({ length: 5 + random.below(14) }, (_, i) => {
+    atMs = random.next() < 0.4 ? atMs + random.below(60) : random.below(Math.floor(stormMs * 0.85));
+    return { txId: `tx-${seed}-${i}`, value: drawValue(random), atMs };
+  });
 }
 
 function drawByzantine(

@@ -6,6 +6,7 @@ import type { FaultKind } from "./faults.ts";
 import type { Finding } from "./laws/law.ts";
 import type { Mutant } from "./mutants.ts";
 import { NodeSeat } from "./node-seat.ts";
+import { usePlainSignals } from "./plain-signals.ts";
 import type { Plan } from "./plan.ts";
 import { unsettled } from "./settled.ts";
 import { SubmitterSeat } from "./submitter-seat.ts";
@@ -16,10 +17,6 @@ const CALM_MS_MAX = 120_000;
 const CALM_STEP_MS = 2_000;
 /** Receipts are counted in windows of ten seconds, and whoever settles early may still be wrong. */
 const CALM_MS_MIN = 20_000;
-
-export interface RunOptions extends WorldOptions {
-  readonly mutant?: Mutant | null;
-}
 
 export interface RunResult {
   readonly seed: number;
@@ -35,10 +32,11 @@ export interface RunResult {
 }
 
 /** Runs one plan from beginning to end. */
-export async function runPlan(plan: Plan, options: RunOptions = {}): Promise<RunResult> {
+export async function runPlan(plan: Plan, options: WorldOptions = {}): Promise<RunResult> {
   const world = new World(plan, options);
   const { clock, witness, trace, weather } = world;
   const strays = watchForStrays(world);
+  const restoreSignals = usePlainSignals();
   try {
     await world.etcdServer.initCluster(world.cluster.set);
     await takeSeats(world, options.mutant ?? null);
@@ -61,6 +59,7 @@ export async function runPlan(plan: Plan, options: RunOptions = {}): Promise<Run
     witness.atEnd();
   } finally {
     strays.stop();
+    restoreSignals();
   }
   const folds = [...witness.tally.transactions.values()];
   return {

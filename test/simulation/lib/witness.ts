@@ -100,6 +100,8 @@ export class Witness {
     if (processName === null) return;
     this.receipts.judged(processName, message.data, verdict);
     if (verdict === "ACCEPT") this.conflicts.accepted(processName, message.data);
+    else if (verdict === "REJECT")
+      this.conflicts.rejected(processName, message.author, message.data);
   }
 
   /** A trustee's own node answered its operator. */

@@ -23,6 +23,7 @@ import {
   testCluster,
 } from "@quorate/testkit";
 import type { Client } from "./client.ts";
+import type { Mutant } from "./mutants.ts";
 import type { NodeSeat } from "./node-seat.ts";
 import type { Plan } from "./plan.ts";
 import type { SubmitterSeat } from "./submitter-seat.ts";
@@ -38,6 +39,7 @@ export const FINAL_DEPTH = 4;
 export interface WorldOptions {
   readonly keepLines?: number;
   readonly onLine?: ((line: string) => void) | null;
+  readonly mutant?: Mutant | null;
 }
 
 /** The servers, the network and the time of one run. Processes are seated around it. */
@@ -65,7 +67,7 @@ export class World {
   clients: readonly Client[] = [];
   readonly #streams = new Map<string, SeededRandom>();
 
-  constructor(plan: Plan, { keepLines = 0, onLine = null }: WorldOptions = {}) {
+  constructor(plan: Plan, { keepLines = 0, onLine = null, mutant = null }: WorldOptions = {}) {
     this.plan = plan;
     const { clock } = this;
     this.trace = new Trace(() => clock.monotonicMs(), { keep: keepLines, listener: onLine });
@@ -85,9 +87,19 @@ export class World {
     const { witness } = this;
     this.tally = new SharedTally({ clock });
     this.tally.observe((set) => witness.published(set));
-    this.etcdServer = new MemoryTallyStore(this.tally, { clock }, { name: "server" });
+    this.etcdServer = new MemoryTallyStore(
+      this.tally,
+      { clock },
+      {
+        name: "server",
+        forgets: new Set(mutant?.forgottenGuards),
+      },
+    );
     this.submissions = witness.watchingSubmissions(
-      createMemorySubmissionStore({ nowMs: () => clock.nowMs() }),
+      createMemorySubmissionStore({
+        nowMs: () => clock.nowMs(),
+        unfenced: mutant?.isUnfenced ?? false,
+      }),
     );
     this.audit = witness.watchingAudit(createMemoryAuditLog());
     this.chain = new MemoryChain(

@@ -17,6 +17,8 @@ export class ConflictLaw {
   /** Peers, with where it was noticed. */
   readonly #owed = new Map<string, string>();
 
+  readonly #forgers = new Map<string, string>();
+
   constructor(roll: Roll, tally: TallyLaw) {
     this.#roll = roll;
     this.#tally = tally;
@@ -53,6 +55,22 @@ export class ConflictLaw {
     }
   }
 
+  /**
+   * A frame that an honest process rejected. If it is a trustee's, reads well and is signed by nobody it names, its author
+   * owes a ban for that: whoever hears it has it on disk before anything else.
+   */
+  rejected(processName: string, author: string, data: Uint8Array): void {
+    const frame = readFrame(data);
+    const [leaf] = frame?.leaves ?? [];
+    if (frame === null || leaf === undefined || frame.leaves.length !== 1) return;
+    const vote = readLeaf(leaf);
+    const named = this.#roll.members.find((m) => m.nodeId === vote?.nodeId);
+    if (named === undefined || !this.#roll.members.some((m) => m.peerId === author)) return;
+    const proof = { leaf, index: 0, size: 1, path: [], signature: frame.signature };
+    if (isSignedBy(named.publicKey, proof)) return;
+    this.#forgers.set(author, `${vote?.txId}, rejected by ${processName}`);
+  }
+
   /** What a dead process alone had heard of dies with it, unless it had heard both: then it is on its disk. */
   ended(processName: string): void {
     this.#heard.delete(processName);
@@ -68,11 +86,18 @@ export class ConflictLaw {
   }
 
   get open(): readonly string[] {
-    return [...this.#owed]
+    return [
+      ...this.#unpunished(this.#owed, "signed two values for"),
+      ...this.#unpunished(this.#forgers, "published a bad signature in"),
+    ];
+  }
+
+  #unpunished(owed: ReadonlyMap<string, string>, what: string): readonly string[] {
+    return [...owed]
       .filter(([peerId]) => this.#tally.bans.get(peerId)?.grade !== "PROOF")
       .map(([peerId, where]) => {
         const name = this.#roll.members.find((m) => m.peerId === peerId)?.nodeId ?? peerId;
-        return `${name} signed two values for ${where}, and is not banned for it`;
+        return `${name} ${what} ${where}, and is not banned for it`;
       });
   }
 
