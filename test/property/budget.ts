@@ -5,10 +5,18 @@ import type { Parameters } from "fast-check";
  * `QUORATE_PROPERTY_SEED` takes another seed; the default is the same each time, so that a red build is red again.
  */
 export function budget<T>(name: string, numRuns: number): Parameters<T> {
-  const times = Number(process.env["QUORATE_PROPERTY_RUNS"] ?? "1");
   const seed = Number(process.env["QUORATE_PROPERTY_SEED"] ?? "20260115");
-  const runs = Math.max(1, Math.round(numRuns * times));
+  const runs = Math.max(1, Math.round(numRuns * times()));
   // The way to the same histories again, whoever reads the log.
   process.stdout.write(`${name}: ${runs} runs from QUORATE_PROPERTY_SEED=${seed}\n`);
   return { numRuns: runs, seed };
+}
+
+/** Ample for a machine that is busy with other things; more when more runs are asked for. In ms. */
+export function patience(): number {
+  return 120_000 * Math.max(1, times());
+}
+
+function times(): number {
+  return Number(process.env["QUORATE_PROPERTY_RUNS"] ?? "1");
 }

@@ -24,6 +24,8 @@ import {
 import { type OperatorLogEntry, txIdOf, valueOf } from "@quorate/testkit";
 import { canonical } from "./canonical.ts";
 import {
+  isLed,
+  type LedCommand,
   SENDERS,
   type SenderName,
   SUBMISSION_TXS,
@@ -88,6 +90,7 @@ export class SubmissionDriver {
   }
 
   async #call(command: SubmissionCommand, model: SubmissionModel): Promise<unknown> {
+    if (isLed(command)) return await this.#led(command, model);
     const { store } = this.world;
     switch (command.kind) {
       case "lead":
@@ -118,14 +121,11 @@ export class SubmissionDriver {
         return "done";
       }
       default:
-        return await this.#led(command, model);
+        return command satisfies never;
     }
   }
 
-  async #led(
-    command: Exclude<Extract<SubmissionCommand, { age: number }>, { kind: "sent" }>,
-    model: SubmissionModel,
-  ): Promise<unknown> {
+  async #led(command: LedCommand, model: SubmissionModel): Promise<unknown> {
     const { store } = this.world;
     const leaderEpoch = BigInt(model.leaseOf(command));
     const lease: SenderLease = { ...senderOf(command.sender), leaderEpoch };

@@ -1,6 +1,8 @@
 import type { AttemptKind, SlotState, SubmissionState } from "@quorate/core";
 import {
   FREEZE_REASONS,
+  isLed,
+  type LedCommand,
   SENDERS,
   type SenderName,
   SUBMISSION_TXS,
@@ -87,19 +89,13 @@ export class SubmissionModel {
 
   /** @returns what the call must answer. */
   apply(command: SubmissionCommand): unknown {
-    if ("age" in command && command.kind !== "sent") {
-      const sender = this.senders.get(command.sender);
-      const holds = sender !== undefined && sender.epoch === this.leaseOf(command);
-      if (!holds) return "fenced";
-      return this.#led(command, sender);
-    }
-    return this.#free(command);
+    if (!isLed(command)) return this.#free(command);
+    const sender = this.senders.get(command.sender);
+    if (sender === undefined || sender.epoch !== this.leaseOf(command)) return "fenced";
+    return this.#led(command, sender);
   }
 
-  #led(
-    command: Exclude<Extract<SubmissionCommand, { age: number }>, Of<"sent">>,
-    sender: ModelSender,
-  ): unknown {
+  #led(command: LedCommand, sender: ModelSender): unknown {
     switch (command.kind) {
       case "checked":
         sender.checked = true;
@@ -140,7 +136,7 @@ export class SubmissionModel {
     }
   }
 
-  #free(command: SubmissionCommand): unknown {
+  #free(command: Exclude<SubmissionCommand, LedCommand>): unknown {
     switch (command.kind) {
       case "lead":
         return this.#lead(command);
@@ -184,8 +180,10 @@ export class SubmissionModel {
         row.archived = true;
         return "done";
       }
-      default:
+      case "sent":
         return "done";
+      default:
+        return command satisfies never;
     }
   }
 

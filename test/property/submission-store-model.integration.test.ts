@@ -7,7 +7,7 @@ import { memoryLogger } from "@quorate/testkit";
 import fc from "fast-check";
 import type { Pool } from "pg";
 import { afterAll, beforeAll, describe, it } from "vitest";
-import { budget } from "./budget.ts";
+import { budget, patience } from "./budget.ts";
 import { memorySubmissionDriver } from "./memory-submission-world.ts";
 import { submissionCommands } from "./submission-commands.ts";
 import { SubmissionDriver } from "./submission-driver.ts";
@@ -61,12 +61,16 @@ async function postgresDriver(): Promise<SubmissionDriver> {
 }
 
 describe("the submitter's memory in PostgreSQL and the one in the tests' own, over random commands", () => {
-  it("answer and hold after each step what the port promises, to every detail a person can read", async () => {
-    await fc.assert(
-      fc.asyncProperty(submissionCommands, async (commands) => {
-        await runSubmissions([memorySubmissionDriver(), await postgresDriver()], commands);
-      }),
-      budget("submission model, PostgreSQL", 30),
-    );
-  });
+  it(
+    "answer and hold after each step what the port promises, to every detail a person can read",
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(submissionCommands, async (commands) => {
+          await runSubmissions([memorySubmissionDriver(), await postgresDriver()], commands);
+        }),
+        budget("submission model, PostgreSQL", 30),
+      );
+    },
+    patience(),
+  );
 });

@@ -7,7 +7,7 @@ import {
 } from "@quorate/testkit";
 import fc from "fast-check";
 import { describe, it } from "vitest";
-import { budget } from "./budget.ts";
+import { budget, patience } from "./budget.ts";
 import { lateSteps, TALLY_TRUSTEES, tallyCommands } from "./tally-commands.ts";
 import { TallyDriver } from "./tally-driver.ts";
 import { runTally } from "./tally-run.ts";
@@ -23,12 +23,16 @@ async function memoryDriver(): Promise<TallyDriver> {
 }
 
 describe("the tally in memory, over random commands", () => {
-  it("answers and holds after each step what the port promises", async () => {
-    await fc.assert(
-      fc.asyncProperty(tallyCommands, lateSteps, async (commands, late) => {
-        await runTally([await memoryDriver()], commands, late);
-      }),
-      budget("tally model, memory", 300),
-    );
-  });
+  it(
+    "answers and holds after each step what the port promises",
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(tallyCommands, lateSteps, async (commands, late) => {
+          await runTally([await memoryDriver()], commands, late);
+        }),
+        budget("tally model, memory", 300),
+      );
+    },
+    patience(),
+  );
 });
