@@ -17,7 +17,7 @@ CONSTANTS
   Submitters,
   MaxNonce,      \* nonces are 1..MaxNonce
   MaxEpoch,      \* how often leadership changes hands, plus one
-  Replacements,  \* what may be signed in place of something that is not mined: BUMP, CANCEL
+  MaxReplaced,   \* what is signed in place of something that is not mined (BUMP, CANCEL)
   MaxForeign,    \* transactions of a stranger who has the account's key
   MaxReverts,    \* mined transactions that revert
   MaxReorgs      \* blocks that leave the chain
@@ -32,7 +32,7 @@ VARIABLES
   sent,       \* bytes that went out: [nonce, kind, items]
   chain,      \* the canonical chain of the account: chain[nonce] = [kind, items, ok]
   final,      \* how many of them are final
-  trouble     \* what is left of the chain's bad luck: [foreign, reverts, reorgs]
+  trouble     \* what bad luck is left: [foreign, reverts, reorgs, replaced]
 
 submissionVars ==
   <<ruling, epoch, row, slot, nextNonce, leads, sent, chain, final, trouble>>
@@ -71,9 +71,10 @@ BecomeLeader(p) ==
   /\ leads' = [leads EXCEPT ![p] = epoch + 1]
   /\ UNCHANGED <<ruling, row, slot, nextNonce, sent, chain, final, trouble>>
 
-(* What it had in memory is gone; all that counts is stored. *)
+(* What it had in memory is gone; all that counts is stored. (The model's last leader stays, *)
+(* or nothing could be said about how it ends.)                                              *)
 Crash(p) ==
-  /\ leads[p] # 0
+  /\ leads[p] \notin {0, MaxEpoch}
   /\ leads' = [leads EXCEPT ![p] = 0]
   /\ UNCHANGED <<ruling, epoch, row, slot, nextNonce, sent, chain, final, trouble>>
 
@@ -130,13 +131,17 @@ AddAttempt(p, n, kind) ==
   /\ Writes(p)
   /\ n < nextNonce
   /\ kind \notin slot[n].attempts
-  /\ \/ kind \in Replacements /\ slot[n].state \in LiveStates /\ slot[n].items # {}
+  /\ \/ /\ kind \in {"BUMP", "CANCEL"}
+        /\ trouble.replaced > 0
+        /\ slot[n].state \in LiveStates
+        /\ slot[n].items # {}
      \/ kind = "GAPFILL" /\ slot[n].state = NONE
   /\ slot' = [slot EXCEPT
        ![n].attempts = @ \cup {kind},
        ![n].state = IF kind = "GAPFILL" THEN "SIGNED" ELSE @,
        ![n].epoch = IF kind = "GAPFILL" THEN leads[p] ELSE @]
-  /\ UNCHANGED <<ruling, epoch, row, nextNonce, leads, sent, chain, final, trouble>>
+  /\ trouble' = [trouble EXCEPT !.replaced = IF kind = "GAPFILL" THEN trouble.replaced ELSE trouble.replaced - 1]
+  /\ UNCHANGED <<ruling, epoch, row, nextNonce, leads, sent, chain, final>>
 
 (* What one endpoint says of a block decides nothing for good, so it may as well be wrong: any *)
 (* bytes that went out may seem to be mined, and what is mined may seem not to be.             *)
@@ -267,7 +272,8 @@ SubmissionInit ==
   /\ sent = {}
   /\ chain = <<>>
   /\ final = 0
-  /\ trouble = [foreign |-> MaxForeign, reverts |-> MaxReverts, reorgs |-> MaxReorgs]
+  /\ trouble = [foreign |-> MaxForeign, reverts |-> MaxReverts, reorgs |-> MaxReorgs,
+                replaced |-> MaxReplaced]
 
 SubmitterStep(p) ==
   \/ BecomeLeader(p)
@@ -296,11 +302,15 @@ SubmissionSteps ==
   \/ \E p \in Submitters : SubmitterStep(p)
   \/ ChainStep
 
-SubmissionNext == SubmissionSteps \/ \E tx \in TxIds : Rule(tx)
+(* Nothing is left to be done; any other state without a step is a deadlock. *)
+SubmissionDone ==
+  /\ \A tx \in TxIds : ruling[tx] = "SUBMIT" => row[tx] = "FINALIZED"
+  /\ UNCHANGED submissionVars
+
+SubmissionNext == SubmissionSteps \/ (\E tx \in TxIds : Rule(tx)) \/ SubmissionDone
 
 (* Somebody leads in the end, and whoever leads last goes on; what is sent is mined, what is   *)
 (* mined becomes final.                                                                        *)
-Lead(p) == epoch = MaxEpoch /\ leads[p] = epoch
 SubmissionFairness ==
   /\ \A tx \in TxIds : WF_submissionVars(Enqueue(tx))
   /\ WF_submissionVars(\E p \in Submitters : BecomeLeader(p))
@@ -357,8 +367,8 @@ NoSubmissionAfterAbort ==
 (* A nonce is taken under an epoch that is not older than the one before it. *)
 EpochsAscend ==
   \A m, n \in Nonces :
-    m < n /\ slot[m].state # NONE /\ slot[n].state # NONE /\ slot[m].attempts \cap slot[n].attempts # {} =>
-      "GAPFILL" \in slot[m].attempts \cup slot[n].attempts \/ slot[m].epoch <= slot[n].epoch
+    m < n /\ "ORIGINAL" \in slot[m].attempts /\ "ORIGINAL" \in slot[n].attempts =>
+      slot[m].epoch <= slot[n].epoch
 
 (* R9 (3). Attempts are never forgotten; what is final stays as it is. *)
 NothingIsForgotten ==

@@ -26,8 +26,10 @@ CONSTANTS
   Profile,           \* "strict" or "balanced"
   SilenceStreakMax,  \* silent transactions in a row that ban under "balanced"
   Timely,            \* TRUE: a deadline passes only when no quorum waits to be recorded
+  Forging,           \* TRUE: Byzantine trustees may send invalid signatures
   SlowNodes,         \* TRUE: some node or submitter commits on a snapshot taken earlier
-  Lifts              \* TRUE: operators may end OPINION bans
+  Lifts,             \* TRUE: operators may end OPINION bans
+  BannedBefore       \* trustees with an OPINION ban from transactions before these
 
 ASSUME
   /\ Byzantine \subseteq Trustees
@@ -307,7 +309,9 @@ JudgeDeadline(tx) ==
 (* The submitter takes the transaction: all expected trustees agree, or the settle window is *)
 (* over; t recorded votes verify; under strict-abort nobody is against it.                   *)
 Backed(S, v) ==
-  LET effective == {n \in Trustees : S.votes[n] # NONE /\ <<n, "DOUBLE_VOTING">> \notin S.violations}
+  LET effective == {n \in Trustees :
+        /\ S.votes[n] # NONE
+        /\ <<n, "DOUBLE_VOTING">> \notin S.violations \/ Flawed("equivocator-counts")}
       Reached(w) == Cardinality({n \in effective : S.votes[n] = w}) >= Threshold
   IN /\ S.value = v
      /\ \A w \in Values : Reached(w) <=> w = v
@@ -348,15 +352,15 @@ Accuse(n, tx) ==
   /\ bans' = [bans EXCEPT ![n] = "PROOF"]
   /\ UNCHANGED <<signed, forgers, streaks, forgeries, due, settled, view>>
 
+Blamed(author, named) == IF Flawed("named-is-blamed") THEN named ELSE author
 (* An invalid vote under `author`'s valid envelope, which names whom it likes: recorded by    *)
 (* itself, and the author is banned. The envelope is the proof (R2).                          *)
 RecordForgery(author, named) ==
-  LET blamed == IF Flawed("named-is-blamed") THEN named ELSE author IN
-  /\ author \in Byzantine
-  /\ blamed \notin forgeries
+  /\ Forging
+  /\ Blamed(author, named) \notin forgeries
   /\ forgers' = forgers \cup {author}
-  /\ forgeries' = forgeries \cup {blamed}
-  /\ bans' = [bans EXCEPT ![blamed] = "PROOF"]
+  /\ forgeries' = forgeries \cup {Blamed(author, named)}
+  /\ bans' = [bans EXCEPT ![Blamed(author, named)] = "PROOF"]
   /\ UNCHANGED <<signed, tally, streaks, due, settled, view>>
 
 LiftBan(n) ==
@@ -437,7 +441,7 @@ VotingInit ==
   /\ signed = [tx \in TxIds |-> {}]
   /\ forgers = {}
   /\ tally = [tx \in TxIds |-> EmptySnapshot]
-  /\ bans = [n \in Trustees |-> "none"]
+  /\ bans = [n \in Trustees |-> IF n \in BannedBefore THEN "OPINION" ELSE "none"]
   /\ streaks = [n \in Trustees |-> 0]
   /\ forgeries = {}
   /\ due = [tx \in TxIds |-> FALSE]
@@ -460,7 +464,12 @@ VotingSteps ==
   \/ \E tx \in TxIds : DeadlinePasses(tx)
   \/ \E tx \in TxIds : SettleElapses(tx)
 
-VotingNext == VotingSteps \/ \E tx \in TxIds : Confirm(tx)
+(* Nothing is left to be done; any other state without a step is a deadlock. *)
+VotingDone ==
+  /\ \A tx \in TxIds : tally[tx].status \in {"IDLE", "CONFIRMED", "ABORTED_BYZANTINE"}
+  /\ UNCHANGED votingVars
+
+VotingNext == VotingSteps \/ (\E tx \in TxIds : Confirm(tx)) \/ VotingDone
 
 (* Who has promised to act does, in the end: nodes record and judge, the submitter claims,   *)
 (* clocks go on. Nobody has promised to vote.                                                *)
@@ -540,7 +549,7 @@ NoBanWithoutEvidence ==
   /\ \A n \in Trustees :
        /\ bans[n] = "PROOF" =>
             n \in forgeries \/ \E tx \in TxIds : <<n, "DOUBLE_VOTING">> \in tally[tx].violations
-       /\ bans[n] = "OPINION" =>
+       /\ bans[n] = "OPINION" /\ n \notin BannedBefore =>
             \E tx \in TxIds, crime \in {"MINORITY_VOTE", "SILENT_FAILURE"} :
               <<n, crime>> \in tally[tx].violations
   /\ forgeries \subseteq forgers
