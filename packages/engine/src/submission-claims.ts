@@ -195,7 +195,12 @@ export class SubmissionClaims {
       const outcomes =
         commits.length === 0
           ? []
-          : await store.commit(commits, this.#deps.config().epochVersion, options);
+          : await store
+              .commit(commits, this.#deps.config().epochVersion, options)
+              .catch((error: unknown) => {
+                for (const { base } of turns) spans?.locked(base.snapshot, now, "unknown");
+                throw error;
+              });
       const claimed: { txId: TxId; value: Value; revision: bigint; epoch: Epoch }[] = [];
       for (const [i, turn] of turns.entries()) {
         const outcome = outcomes[i];
@@ -447,7 +452,7 @@ export class SubmissionClaims {
 }
 
 const lockOutcomeOf = (outcome: CommitOutcome | undefined): LockOutcome =>
-  outcome?.kind === "committed" ? "claimed" : outcome === undefined ? "unknown" : "conflict";
+  outcome?.kind === "committed" ? "claimed" : "conflict";
 
 function firstOf<T>(items: Iterable<T>, count: number): readonly T[] {
   const first: T[] = [];

@@ -23,7 +23,9 @@ import {
 import { expect } from "vitest";
 import { submitterMetrics } from "./catalogue.ts";
 import { SubmissionClaims } from "./submission-claims.ts";
+import { SubmissionSpans } from "./submission-spans.ts";
 import { TallyView } from "./tally-view.ts";
+import { TestTracer } from "./test-tracer.ts";
 import { tx, World } from "./test-world.ts";
 
 export const address = unwrap(parseEvmAddress(`0x${"aa".repeat(20)}`));
@@ -36,6 +38,7 @@ export interface ClaimsProcess {
   readonly queued: string[];
   readonly logger: MemoryLogger;
   readonly metrics: MemoryMetrics;
+  readonly tracer: TestTracer;
   readonly signal: AbortSignal;
   fault: (operation: TallyOperation) => TallyFault | null;
   crash(): void;
@@ -101,6 +104,7 @@ export class ClaimsStage {
     const logger = memoryLogger();
     const metrics = memoryMetrics();
     const queued: string[] = [];
+    const tracer = new TestTracer();
     const store = new MemoryTallyStore(
       world.shared,
       { clock: world.clock },
@@ -121,6 +125,7 @@ export class ClaimsStage {
         logger,
         metrics: submitterMetrics(metrics),
         onQueued: (txIds) => void queued.push(...txIds),
+        spans: new SubmissionSpans({ tracer, clock: world.clock }),
       },
     );
     const process: ClaimsProcess = {
@@ -129,6 +134,7 @@ export class ClaimsStage {
       queued,
       logger,
       metrics,
+      tracer,
       signal,
       fault: () => null,
       crash: () => stop.abort(new Error("crash")),
