@@ -1,6 +1,9 @@
 import { etcdHistory } from "./etcd-history.ts";
 import type { Recording, Run } from "./read-runs.ts";
 import type { Refusal } from "./refusal.ts";
+import { checkSubmissions } from "./submission-check.ts";
+import { submissionHistory } from "./submission-history.ts";
+import { submissionProjections } from "./submission-projection.ts";
 import { checkVoting } from "./voting-check.ts";
 import { votingProjections } from "./voting-projection.ts";
 
@@ -14,7 +17,15 @@ export interface ClusterReport {
   readonly conflicts: number;
   readonly inferred: number;
   readonly unresolved: number;
+  /** Transactions that were not followed, for no process told their trustee set. */
+  readonly unknownSets: number;
   readonly votingShapes: number;
+  readonly sends: number;
+  readonly nonces: number;
+  readonly results: number;
+  readonly submissionShapes: number;
+  /** Results that a person's decision or a contradiction took out of the model. */
+  readonly beyondTheModel: number;
   readonly states: number;
 }
 
@@ -43,16 +54,45 @@ export function checkRecording(recording: Recording): TraceReport {
     const voting = votingProjections(cluster, history);
     const checked = checkVoting(cluster, voting.projections);
     refusals.push(...history.refusals, ...voting.refusals, ...checked.refusals);
+    const submitted = { sends: 0, nonces: 0, results: 0, submissionShapes: 0, beyondTheModel: 0 };
+    let states = checked.states;
+    for (const sender of bySender(runs)) {
+      const submissions = submissionHistory(cluster, sender, history);
+      const sights = sender.flatMap((run) => run.sights);
+      const projections = submissionProjections(submissions, history, sights);
+      const followed = checkSubmissions(cluster, projections);
+      refusals.push(...submissions.refusals, ...followed.refusals);
+      submitted.sends += submissions.counts.sends;
+      submitted.nonces += submissions.counts.slots;
+      submitted.results += projections.length;
+      submitted.submissionShapes += followed.shapes;
+      submitted.beyondTheModel += submissions.beyond.size;
+      states += followed.states;
+    }
     clusters.push({
       cluster,
       runs: runs.length,
       cutShort: runs.filter(({ ended }) => !ended).length,
       transactions: history.commits.size,
       ...history.counts,
+      unknownSets: voting.unknownSets,
       votingShapes: checked.shapes,
-      states: checked.states,
+      ...submitted,
+      states,
     });
   }
   const { files, lines, torn } = recording;
   return { ok: refusals.length === 0, files, lines, torn, clusters, refusals };
+}
+
+/** Submitters by the account whose nonces they take: each account's are of their own. */
+function bySender(runs: readonly Run[]): readonly (readonly Run[])[] {
+  const senders = new Map<string, Run[]>();
+  for (const run of runs) {
+    if (run.start.program !== "submitter") continue;
+    const list = senders.get(run.start.name);
+    if (list === undefined) senders.set(run.start.name, [run]);
+    else list.push(run);
+  }
+  return [...senders.values()];
 }

@@ -82,6 +82,8 @@ function votingCfg({ constants, values }: Group, projections: readonly Projectio
     Timely: false,
     SlowNodes: false,
     Lifts: true,
+    Forging: true,
+    BannedBefore: { set: [] },
     Traces: {
       tuple: projections.map(({ steps }) => ({ tuple: steps.map(({ tla }) => tla) })),
     },
