@@ -1,6 +1,7 @@
 import { byzantineNodes } from "../rows/byzantine-nodes.ts";
 import { clockSkew } from "../rows/clock-skew.ts";
 import { etcdLeader } from "../rows/etcd-leader.ts";
+import { messageLoss } from "../rows/message-loss.ts";
 import { minorityAttack } from "../rows/minority-attack.ts";
 import { networkPartition } from "../rows/network-partition.ts";
 import { nodeCrash } from "../rows/node-crash.ts";
@@ -17,5 +18,6 @@ export const ROWS: readonly Row[] = [
   etcdLeader,
   postgresKill,
   submitterCrash,
+  messageLoss,
   clockSkew,
 ];

@@ -8,6 +8,8 @@ const TOLERATED_MS = 5_000;
 const REFUSED_MS = 60_000;
 const LATE_MS = 3_000;
 const SLOW_TRANSACTIONS = 6;
+const CLOCK_MARGIN_MS = 3_000;
+const CLOCK_TRIES = 40;
 const VOTED_WITHIN_MS = 30_000;
 const PRELOAD = join(import.meta.dirname, "..", "lib", "preload-clock.ts");
 
@@ -133,11 +135,17 @@ async function clocksReported(scene: Scene, offMs: number): Promise<void> {
     [5, offMs],
   ] as const) {
     const node = `trustee-${number}`;
-    const seconds = await metricOf(scene.node(1).url, "trustee_clock_offset_seconds", { node });
+    let seconds = Number.NaN;
+    const near = (): boolean => Math.abs(seconds * 1_000 - expectedMs) < CLOCK_MARGIN_MS;
+    // It is told by the last vote that was heard, and a busy machine hears votes late.
+    for (let tries = 0; tries < CLOCK_TRIES && !near(); tries++) {
+      if (tries > 0) await scene.watch(500);
+      seconds = await metricOf(scene.node(1).url, "trustee_clock_offset_seconds", { node });
+    }
     scene.figures[`clock of ${node} as trustee-1 sees it at ${offMs / 1_000} s`] =
       `${seconds.toFixed(1)} s`;
     scene.expect(
-      Math.abs(seconds * 1_000 - expectedMs) < 3_000,
+      near(),
       `trustee-1 says the clock of ${node} is ${seconds} s off, not ${expectedMs / 1_000}`,
     );
   }

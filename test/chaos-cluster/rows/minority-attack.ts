@@ -76,7 +76,8 @@ async function attack(scene: Scene): Promise<void> {
   });
 }
 
-async function dissentRecorded({ rig, watch }: Scene, txId: string, nodeId: string): Promise<void> {
+async function dissentRecorded(scene: Scene, txId: string, nodeId: string): Promise<void> {
+  const { rig } = scene;
   const sinceMs = performance.now();
   while (performance.now() - sinceMs < STEP_WITHIN_MS) {
     const votes = await readPrefix(
@@ -84,7 +85,7 @@ async function dissentRecorded({ rig, watch }: Scene, txId: string, nodeId: stri
       `/quorate/${rig.clusterId}/votes/${txId}/`,
     );
     if (votes.has(nodeId)) return;
-    await watch(50);
+    await scene.watch(50);
   }
   throw new Error("the dissent was not recorded");
 }
