@@ -1,12 +1,13 @@
 import {
   DEFAULT_PROTOCOL_CONFIG,
   encodeFrame,
+  type PeerId,
   type ProtocolConfig,
   signFrame,
   type TxSnapshot,
   type VoteFrame,
 } from "@quorate/core";
-import { TrusteeNode } from "@quorate/engine";
+import { type CastOutcome, TrusteeNode } from "@quorate/engine";
 import type { BanEntry, ChangeSet } from "@quorate/ports";
 import {
   MemoryGossip,
@@ -59,6 +60,8 @@ export class ClusterWorld {
   /** Every revision of the tally, as a watch shows it. */
   readonly history: ChangeSet[] = [];
   readonly honest: number;
+  /** Whom a node shut out while the tally had no ban of it: an effect before its commit (I11). */
+  readonly shutOutEarly: PeerId[] = [];
   readonly #ended = new AbortController();
 
   private constructor({ trustees, threshold, byzantine = 0, seed = 0 }: ClusterOptions) {
@@ -78,7 +81,7 @@ export class ClusterWorld {
     void store.watch(0n, (set) => void world.history.push(set), { signal: world.#ended.signal });
     for (let index = 0; index < options.trustees; index++) world.#add(index, options);
     const started = Promise.all([
-      ...world.nodes.map((node) => node?.start()),
+      ...world.nodes.filter((node) => node !== null).map((node) => node.start()),
       ...world.gossips.map((gossip) => gossip.start()),
     ]);
     await clock.advance(100);
@@ -89,7 +92,14 @@ export class ClusterWorld {
   #add(index: number, { protocol, seed = 0, faulty = false }: ClusterOptions): void {
     const { clock, shared } = this;
     const self = nodeAt(this.cluster, index);
-    const gossip = new MemoryGossip(self, this.network);
+    const { shutOutEarly } = this;
+    class WatchedGossip extends MemoryGossip {
+      override ban(peer: PeerId): void {
+        if (!shared.bans.has(peer)) shutOutEarly.push(peer);
+        super.ban(peer);
+      }
+    }
+    const gossip = new WatchedGossip(self, this.network);
     this.gossips.push(gossip);
     if (index >= this.honest) {
       this.nodes.push(null);
@@ -140,8 +150,10 @@ export class ClusterWorld {
   }
 
   /** An honest trustee votes, by its own node. */
-  cast(index: number, txId: string, value: number): void {
-    void this.nodes[index]?.cast(txIdOf(txId), valueOf(value));
+  cast(index: number, txId: string, value: number): Promise<CastOutcome> {
+    const node = this.nodes[index];
+    if (node === null || node === undefined) throw new Error(`trustee ${index} runs no node`);
+    return node.cast(txIdOf(txId), valueOf(value));
   }
 
   /** A vote as its trustee signs it now. @param ageMs by how much its time is earlier: the same word, other bytes */
@@ -202,7 +214,9 @@ export class ClusterWorld {
   async close(): Promise<void> {
     this.#ended.abort();
     const stopped = Promise.all(
-      this.nodes.map((node) => node?.stop({ signal: AbortSignal.abort() })),
+      this.nodes
+        .filter((node) => node !== null)
+        .map((node) => node.stop({ signal: AbortSignal.abort() })),
     );
     await this.clock.advance(1_000);
     await stopped;

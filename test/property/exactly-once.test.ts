@@ -132,7 +132,7 @@ describe("[spec §14.1, 5] exactly-once submission: ∀ tx_id : |Submissions(tx_
               for (const [node, value] of VOTES[pattern].entries()) {
                 if (value === null) continue;
                 world.clock.schedule(startMs, () => {
-                  if (node < world.honest) world.cast(node, tx, value);
+                  if (node < world.honest) void world.cast(node, tx, value);
                   else void world.say(node, tx, value);
                 });
               }

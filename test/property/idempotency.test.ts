@@ -81,7 +81,7 @@ async function outcomeOf(plan: readonly Word[], repeated: boolean, seed: number)
       status,
       value: record?.value ?? null,
       votes: [...votes].map(([node, { vote }]) => `${node}=${vote.value}`).sort(),
-      counts: [...counts].sort(),
+      counts: [...counts].map(([value, count]) => `${value}: ${count}`).sort(),
       violations: [...violations].map(([node, types]) => `${node} ${[...types].join()}`).sort(),
       bans: [...(await world.bans())].map(([node, { reason }]) => `${node} ${reason}`).sort(),
       votesWritten: world.history

@@ -57,7 +57,7 @@ describe("[spec §14.1, 3] minority detection: Count(v_maj) ≥ t ∧ Vote(node,
           try {
             const { clock } = world;
             for (const [node, atMs] of votesAtMs.entries())
-              clock.schedule(atMs, () => world.cast(node, "tx", MAJORITY));
+              clock.schedule(atMs, () => void world.cast(node, "tx", MAJORITY));
             for (const [at, { value, atMs }] of dissent.entries())
               clock.schedule(atMs, () => void world.say(honest + at, "tx", value));
             await world.settle();
@@ -66,7 +66,9 @@ describe("[spec §14.1, 3] minority detection: Count(v_maj) ≥ t ∧ Vote(node,
             const forIt = [...votes.values()].filter(({ vote }) => Number(vote.value) === MAJORITY);
             expect(forIt.length, "all honest votes are recorded").toBe(honest);
             const bans = await world.bans();
-            expect([...bans.keys()].sort()).toEqual(dissent.map((_, at) => honest + at));
+            expect([...bans.keys()].sort((a, b) => a - b)).toEqual(
+              dissent.map((_, at) => honest + at),
+            );
             for (const [node, ban] of bans) {
               expect(ban).toMatchObject({ reason: "MINORITY_VOTE", grade: "OPINION" });
               expect(world.isShutOut(node), `${node} is shut out`).toBe(true);

@@ -84,8 +84,8 @@ const COMMANDS_MAX = 30;
 
 const tx = fc.constantFrom(...SUBMISSION_TXS);
 const txs = fc.uniqueArray(tx, { minLength: 1, maxLength: 3 });
-const sender = fc.constantFrom<SenderName>("ann", "ann", "ann", "bob");
-const age = fc.constantFrom(0, 0, 0, 0, 0, 0, 1);
+const sender = fc.constantFrom<SenderName>("ann", "ann", "ann", "ann", "ann", "bob");
+const age = fc.constantFrom(0, 0, 0, 0, 0, 0, 0, 0, 0, 1);
 const value = fc.constantFrom<7 | 8>(7, 7, 7, 7, 7, 8);
 const item: fc.Arbitrary<Item> = fc.record({ tx, value });
 const items = fc.uniqueArray(item, { selector: (each) => each.tx, minLength: 1, maxLength: 3 });
@@ -94,7 +94,7 @@ const block = fc.integer({ min: 1, max: 2 });
 const of = <K extends string>(...kinds: readonly K[]): fc.Arbitrary<K> => fc.constantFrom(...kinds);
 
 const weighted: readonly (readonly [number, fc.Arbitrary<SubmissionCommand>])[] = [
-  [2, fc.record({ kind: of("lead"), sender, floor: fc.nat(6) })],
+  [1, fc.record({ kind: of("lead"), sender, floor: fc.nat(6) })],
   [3, fc.record({ kind: of("checked"), sender, age })],
   [1, fc.record({ kind: of("floor"), sender, age, floor: fc.nat(8) })],
   // Also the same id more than once, with either value.
@@ -181,18 +181,40 @@ const weighted: readonly (readonly [number, fc.Arbitrary<SubmissionCommand>])[] 
   [1, fc.record({ kind: of("sent"), sender, age, pick, attempt: fc.nat(2) })],
 ];
 
-/** Most histories begin with somebody who leads and may take nonces, for without that nothing else happens. */
+/** Most histories begin with somebody who leads, may take nonces and has taken some, for without that little else happens. */
 const opening: fc.Arbitrary<readonly SubmissionCommand[]> = fc
-  .tuple(fc.constantFrom(0, 2, 2, 2), fc.nat(3), items)
-  .map(([length, floor, first]): readonly SubmissionCommand[] =>
-    length === 0
-      ? []
-      : [
-          { kind: "lead", sender: "ann", floor },
-          { kind: "checked", sender: "ann", age: 0 },
-          { kind: "enqueue", items: first },
-        ],
-  );
+  .record({
+    empty: fc.constantFrom(false, false, false, false, false, false, true),
+    rival: fc.boolean(),
+    floor: fc.nat(3),
+    takes: fc.array(
+      fc.record({
+        kind: of("assign", "assign", "reserve"),
+        txs: fc.uniqueArray(tx, { minLength: 1, maxLength: 2 }),
+      }),
+      { maxLength: 2 },
+    ),
+  })
+  .map(({ empty, rival, floor, takes }): readonly SubmissionCommand[] => {
+    if (empty) return [];
+    const leaders: readonly SenderName[] = rival ? ["ann", "bob"] : ["ann"];
+    return [
+      ...leaders.flatMap((name): SubmissionCommand[] => [
+        { kind: "lead", sender: name, floor },
+        { kind: "checked", sender: name, age: 0 },
+      ]),
+      { kind: "enqueue", items: SUBMISSION_TXS.map((each) => ({ tx: each, value: 7 })) },
+      ...takes.map(
+        ({ kind, txs: some }): SubmissionCommand => ({
+          kind,
+          sender: "ann",
+          age: 0,
+          items: some.map((each) => ({ tx: each, value: 7 })),
+          windowMax: 8,
+        }),
+      ),
+    ];
+  });
 
 export const submissionCommands: fc.Arbitrary<readonly SubmissionCommand[]> = fc
   .tuple(

@@ -35,8 +35,8 @@ const plans = fc.record({
 
 function perform(world: ClusterWorld, { node, tx, value, how }: Act): void {
   if (node < HONEST) {
-    world.cast(node, tx, value);
-    if (how === "twice") world.cast(node, tx, value);
+    void world.cast(node, tx, value);
+    if (how === "twice") void world.cast(node, tx, value);
     return;
   }
   const frame = encodeFrame(world.frameOf(node, tx, value));
