@@ -56,7 +56,7 @@ export function simChainClient(link: SimLink, chain: Chain, options: SimChainCli
       if (property === "send") return client.send.bind(client);
       if (property === "watchHeads") return client.watchHeads.bind(client);
       // The chain goes on without its clients.
-      if (property === "start" || property === "stop") return async () => {};
+      if (property === "start" || property === "stop") return client[property].bind(client);
       return (...args: readonly unknown[]) =>
         client.read(String(property), args, (sent) => Reflect.apply(member, target, sent));
     },
@@ -67,11 +67,20 @@ class ChainCalls {
   readonly #link: SimLink;
   readonly #chain: Chain;
   readonly #options: SimChainClientOptions;
+  readonly #over = new AbortController();
 
   constructor(link: SimLink, chain: Chain, options: SimChainClientOptions) {
     this.#link = link;
     this.#chain = chain;
     this.#options = options;
+  }
+
+  async start({ signal }: AbortOptions = {}): Promise<void> {
+    await this.read("start", [{ signal }], () => this.#chain.head());
+  }
+
+  async stop(): Promise<void> {
+    this.#over.abort(new Error("the chain client was stopped"));
   }
 
   async read(
@@ -82,6 +91,7 @@ class ChainCalls {
     const read = args.at(-1);
     const { agreed, signal }: ReadOptions = isOptions(read) ? read : {};
     const sent = isOptions(read) ? args.slice(0, -1) : args;
+    if (this.#over.signal.aborted) throw chainError("unreachable", operation);
     return await this.#link.call(
       operation,
       async () => {
@@ -98,6 +108,8 @@ class ChainCalls {
   }
 
   async send(raw: Uint8Array, { signal }: AbortOptions = {}): Promise<SendOutcome> {
+    signal?.throwIfAborted();
+    if (this.#over.signal.aborted) return { kind: "unreachable", detail: "the client was stopped" };
     try {
       return await this.#link.call(
         "send",
@@ -117,9 +129,11 @@ class ChainCalls {
   /** By polling, as the real client does it. */
   async watchHeads(
     onHead: (head: BlockRef) => void | Promise<void>,
-    { signal }: AbortOptions,
+    { signal: caller }: AbortOptions,
   ): Promise<void> {
-    const isOver = (): boolean => signal?.aborted === true;
+    const signal =
+      caller === undefined ? this.#over.signal : AbortSignal.any([caller, this.#over.signal]);
+    const isOver = (): boolean => signal.aborted;
     let last: string | null = null;
     while (!isOver()) {
       const head = await this.#head(signal);

@@ -11,46 +11,43 @@ export function databaseError(kind: "unreachable" | "timeout", operation: string
       });
 }
 
-/** A process's connection to the submissions' tables. @param tables carries the calls out */
+/**
+ * A process's connection to the submissions' tables. `assign` signs in the client's memory in the middle of the transaction:
+ * while the client stands still, so does the transaction, and an abort there undoes it.
+ * @param tables carries the calls out
+ */
 export function simSubmissionStore(link: SimLink, tables: SubmissionStore): SubmissionStore {
-  return overLink(link, tables, (property, target) =>
-    property === "assign"
-      ? // It signs in the client's memory in the middle of the transaction: while the client stands still, so does the transaction.
-        (...args: readonly unknown[]) =>
-          new Promise((resolve, reject) =>
-            link.process.enter(() => {
-              Promise.resolve(Reflect.apply(target.assign, target, args)).then(resolve, reject);
-            }),
-          )
-      : null,
-  );
+  const calls = overLink(link, tables);
+  const inProcess = <T>(work: () => Promise<T>): Promise<T> =>
+    new Promise((resolve, reject) =>
+      link.process.enter(() => {
+        work().then(resolve, reject);
+      }),
+    );
+  return new Proxy(calls, {
+    get: (target, property) =>
+      property === "assign"
+        ? (...[lease, request, options]: Parameters<SubmissionStore["assign"]>) =>
+            link.call("assign", () => inProcess(() => tables.assign(lease, request, options)), {
+              signal: options?.signal,
+            })
+        : Reflect.get(target, property, target),
+  });
 }
 
 /** A process's connection to the history. */
 export function simAuditLog(link: SimLink, tables: AuditLog): AuditLog {
-  return overLink(link, tables, () => null);
+  return overLink(link, tables);
 }
 
-function overLink<Port extends object>(
-  link: SimLink,
-  port: Port,
-  special: (
-    property: PropertyKey,
-    target: Port,
-  ) => ((...args: readonly unknown[]) => unknown) | null,
-): Port {
+function overLink<Port extends object>(link: SimLink, port: Port): Port {
   return new Proxy(port, {
     get: (target, property) => {
       const member: unknown = Reflect.get(target, property, target);
       if (typeof member !== "function") return member;
       return (...args: readonly unknown[]) => {
         const { sent, signal } = withoutSignal(args);
-        const own = special(property, target);
-        return link.call(
-          String(property),
-          () => (own === null ? Reflect.apply(member, target, sent) : own(...sent)),
-          { signal },
-        );
+        return link.call(String(property), () => Reflect.apply(member, target, sent), { signal });
       };
     },
   });

@@ -175,10 +175,9 @@ class TallyStreams {
     const shared = this.#shared;
     for (;;) {
       signal.throwIfAborted();
-      const leaseId = await this.#link.call(
-        "campaign",
-        () => standFor(shared, name, candidate, ttlSeconds),
-        { signal },
+      // Waited for whatever happens: a place in the queue that nobody knows of would block it for a lease's life.
+      const leaseId = await this.#link.call("campaign", () =>
+        standFor(shared, name, candidate, ttlSeconds),
       );
       const lost = new AbortController();
       const over = new AbortController();
