@@ -342,7 +342,9 @@ class TraceBuilder {
   /** Whether the submitter can have waited as long as it was told to: only times of one boot say that it did not. */
   #settleIsOver(claim: Call): boolean {
     const { protocol, boot } = claim.run.start;
-    if (this.#threshold === null || protocol === null) return true;
+    // Where there is no threshold the claim is refused for that.
+    if (this.#threshold === null) return false;
+    if (protocol === null) return true;
     const { run, at } = this.#threshold;
     if (run !== claim.run && (boot === null || boot !== run.start.boot)) return true;
     return claim.beganAt - at >= protocol.settleMs * 1_000;
