@@ -9,6 +9,9 @@ export interface ChaosTotals {
   readonly acceptedVotes: number;
   readonly acceptedLost: number;
   readonly transactions: number;
+  /** Recorded steps held against the model, and those that it does not have. */
+  readonly steps: number;
+  readonly stepsRefused: number;
   readonly seconds: number;
 }
 
@@ -29,6 +32,8 @@ export function totalsOf(results: readonly RowResult[], seconds: number): ChaosT
     acceptedVotes: sum(({ acceptedVotes }) => acceptedVotes),
     acceptedLost: sum(({ acceptedLost }) => acceptedLost),
     transactions: sum(({ transactions }) => transactions),
+    steps: results.reduce((total, { trace }) => total + (trace?.steps ?? 0), 0),
+    stepsRefused: results.reduce((total, { trace }) => total + (trace?.refused ?? 0), 0),
     seconds: Math.round(seconds),
   };
 }
@@ -52,6 +57,10 @@ export function renderResult(result: RowResult): string {
         `${found.recordedOnChain} on the chain; ${found.violations} violations, ${found.acceptedLost} of ${found.acceptedVotes} accepted votes lost` +
         (found.bans.length === 0 ? "" : `; banned: ${found.bans.join(", ")}`),
     );
+  if (result.trace !== null)
+    lines.push(
+      `  ${result.trace.steps} recorded steps held against the model, ${result.trace.refused} refused`,
+    );
   for (const remark of remarks) lines.push(`  note: ${remark}`);
   for (const problem of problems.slice(0, PROBLEMS_SHOWN)) lines.push(`  ! ${problem}`);
   if (problems.length > PROBLEMS_SHOWN)
@@ -63,6 +72,6 @@ export function renderTotals(totals: ChaosTotals): string {
   return (
     `${totals.passed} of ${totals.rows} rows as expected, ${totals.failed} not, ${totals.skipped} skipped; ` +
     `${totals.violations} invariant violations, ${totals.acceptedLost} of ${totals.acceptedVotes} accepted votes lost, ` +
-    `${totals.transactions} transactions, ${totals.seconds} s`
+    `${totals.transactions} transactions, ${totals.stepsRefused} of ${totals.steps} steps refused by the model, ${totals.seconds} s`
   );
 }

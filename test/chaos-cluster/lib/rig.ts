@@ -52,6 +52,8 @@ export interface RigRequest {
   readonly nodeSettings?: Readonly<Record<string, unknown>>;
   readonly submitterSettings?: Readonly<Record<string, unknown>>;
   readonly rpcUrls?: readonly string[];
+  /** Where every process records its steps on durable state. */
+  readonly stepsDirectory?: string;
   readonly signal: AbortSignal;
 }
 
@@ -249,6 +251,8 @@ function filesOf(plan: ClusterPlan, extra: Extra): readonly PlannedFile[] {
     ...file,
     content: `${JSON.stringify(change(JSON.parse(file.content)), null, 2)}\n`,
   });
+  const { stepsDirectory } = request;
+  const steps = stepsDirectory === undefined ? {} : { steps: { directory: stepsDirectory } };
   const sha256 = createHash("sha256").update(token).digest("hex");
   const tokens = `${JSON.stringify([{ name: "chaos", role: "vote", sha256 }])}\n`;
   return plan.files.flatMap((file): readonly PlannedFile[] => {
@@ -259,6 +263,7 @@ function filesOf(plan: ClusterPlan, extra: Extra): readonly PlannedFile[] {
         ...config,
         etcd: { hosts: seat?.etcdHosts },
         ...(away ? { api: { ...seat.addresses.api, tokensFile: "tokens.json" } } : {}),
+        ...steps,
         ...request.nodeSettings,
       }));
       const path = file.path.replace("node.json", "tokens.json");
@@ -277,6 +282,7 @@ function filesOf(plan: ClusterPlan, extra: Extra): readonly PlannedFile[] {
           deployedAtBlock: Number(contract.blockNumber),
         },
         api: { host: "127.0.0.1", port },
+        ...steps,
         ...request.submitterSettings,
       }));
     });

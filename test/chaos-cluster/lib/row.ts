@@ -61,5 +61,11 @@ export interface RowResult {
     readonly recordedOnChain: number;
     readonly bans: readonly string[];
   } | null;
+  /** Changes of durable state that were held against the model; null when it did not come so far. */
+  readonly trace: {
+    readonly files: number;
+    readonly steps: number;
+    readonly refused: number;
+  } | null;
   readonly seconds: number;
 }

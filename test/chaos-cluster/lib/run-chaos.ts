@@ -8,6 +8,7 @@ import { Progress } from "./progress.ts";
 import { type Rig, startRig } from "./rig.ts";
 import type { Ground, Row, RowResult } from "./row.ts";
 import { Scene } from "./scene.ts";
+import { checkTrace } from "./trace-check.ts";
 
 export interface ChaosRequest {
   readonly rows: readonly Row[];
@@ -70,6 +71,7 @@ const blank = ({ name, title, injects, expects }: Row) => ({
   recovery: {},
   figures: {},
   invariants: null,
+  trace: null,
   seconds: 0,
 });
 
@@ -88,7 +90,12 @@ async function runRow(row: Row, servers: LocalServers, request: ChaosRequest): P
       })) ?? {};
     const { scene, report } = await play(row, ground, servers, { ...request, directory });
     const { violations, ...figures } = report;
-    const problems = [...scene.problems, ...violations];
+    const trace = await checkTrace(stepsOf(directory));
+    const problems = [
+      ...scene.problems,
+      ...violations,
+      ...trace.refusals.map((refusal) => `no step of the model: ${refusal}`),
+    ];
     return {
       ...blank(row),
       outcome: problems.length === 0 ? "passed" : "failed",
@@ -97,6 +104,7 @@ async function runRow(row: Row, servers: LocalServers, request: ChaosRequest): P
       recovery: scene.recovery,
       figures: scene.figures,
       invariants: { ...figures, violations: violations.length },
+      trace: { files: trace.files, steps: trace.steps, refused: trace.refusals.length },
       seconds: seconds(),
     };
   } catch (error) {
@@ -107,6 +115,8 @@ async function runRow(row: Row, servers: LocalServers, request: ChaosRequest): P
     await ground.halves?.clear();
   }
 }
+
+const stepsOf = (directory: string): string => join(directory, "steps");
 
 async function play(
   row: Row,
@@ -125,6 +135,7 @@ async function play(
     submitters: SUBMITTERS,
     // A machine that is busy must not make those silent who are only slow.
     protocol: { deadlineMs: DEADLINE_MS },
+    stepsDirectory: stepsOf(directory),
     ...ground.rig,
     absent: [...guilty, ...(ground.rig?.absent ?? [])],
     signal,
