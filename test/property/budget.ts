@@ -9,12 +9,14 @@ export function budget<T>(name: string, numRuns: number): Parameters<T> {
   const runs = Math.max(1, Math.round(numRuns * times()));
   // The way to the same histories again, whoever reads the log.
   process.stdout.write(`${name}: ${runs} runs from QUORATE_PROPERTY_SEED=${seed}\n`);
-  return { numRuns: runs, seed };
+  // A failure is told with the smallest case found so far, rather than lost to the runner's patience.
+  const interruptAfterTimeLimit = 0.8 * patience();
+  return { numRuns: runs, seed, interruptAfterTimeLimit, markInterruptAsFailure: true };
 }
 
 /** Ample for a machine that is busy with other things; more when more runs are asked for. In ms. */
 export function patience(): number {
-  return 120_000 * Math.max(1, times());
+  return 150_000 * Math.max(1, times());
 }
 
 function times(): number {

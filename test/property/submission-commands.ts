@@ -80,7 +80,7 @@ export function isLed(command: SubmissionCommand): command is LedCommand {
 /** The first kind may go on without a person, the second may not. */
 export const FREEZE_REASONS = ["restored from a backup", "somebody looks into it"] as const;
 
-const COMMANDS_MAX = 30;
+const COMMANDS_MAX = 24;
 
 const tx = fc.constantFrom(...SUBMISSION_TXS);
 const txs = fc.uniqueArray(tx, { minLength: 1, maxLength: 3 });

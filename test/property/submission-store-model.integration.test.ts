@@ -68,7 +68,7 @@ describe("the submitter's memory in PostgreSQL and the one in the tests' own, ov
         fc.asyncProperty(submissionCommands, async (commands) => {
           await runSubmissions([memorySubmissionDriver(), await postgresDriver()], commands);
         }),
-        budget("submission model, PostgreSQL", 30),
+        budget("submission model, PostgreSQL", 20),
       );
     },
     patience(),
