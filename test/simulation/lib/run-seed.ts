@@ -15,6 +15,8 @@ import { World, type WorldOptions } from "./world.ts";
 /** When the faults are over, so much virtual time is enough for everything to settle. */
 const CALM_MS_MAX = 120_000;
 const CALM_STEP_MS = 2_000;
+/** How soon a broken law ends a run. */
+const STORM_STEP_MS = 500;
 /** Receipts are counted in windows of ten seconds, and whoever settles early may still be wrong. */
 const CALM_MS_MIN = 20_000;
 
@@ -42,10 +44,11 @@ export async function runPlan(plan: Plan, options: WorldOptions = {}): Promise<R
     await takeSeats(world, options.mutant ?? null);
     for (const fault of plan.faults) clock.schedule(fault.atMs, () => act(world, fault));
     mine(world);
-    await clock.advance(plan.stormMs);
+    while (clock.monotonicMs() < plan.stormMs && witness.findings.length === 0)
+      await clock.advance(Math.min(STORM_STEP_MS, plan.stormMs - clock.monotonicMs()));
     weather.clear();
     trace.note("the storm is over");
-    for (let calmMs = 0; ; ) {
+    for (let calmMs = 0; witness.findings.length === 0; ) {
       await clock.advance(CALM_STEP_MS);
       calmMs += CALM_STEP_MS;
       if (witness.findings.length > 0) break;
