@@ -262,7 +262,17 @@ export async function deployContractAction(
       logger: createLogger({ level: "warn", pretty: false, destination: "stderr" }),
     },
   );
-  await update?.(deployed.address);
+  const block = Number(deployed.blockNumber);
+  await update?.write(deployed.address, block);
+  terminal.note(
+    update === null
+      ? `in block ${block}: set chain.contractAddress, and chain.deployedAtBlock to that`
+      : `in block ${block}: written to ${options.update ?? ""}, as chain.deployedAtBlock too`,
+  );
+  if (update !== null && update.chainId !== chainId)
+    terminal.note(
+      `${options.update ?? ""} is of chain ${String(update.chainId)}: set chain.chainId to ${chainId}, and chain.rpcUrls`,
+    );
   if (options.json === true) terminal.data(jsonDocument({ chainId, ...deployed }));
   else terminal.data(deployed.address);
   return EXIT.ok;
@@ -286,8 +296,14 @@ async function chainIdOf(rpcUrl: string): Promise<number> {
   throw new CliError(`what answers at ${where} is not an EVM endpoint`);
 }
 
-/** Reads a submitter's configuration and gives back what writes the contract's address into it. */
-async function openConfig(file: string): Promise<(contract: EvmAddress) => Promise<void>> {
+interface OpenConfig {
+  /** As it is written there. */
+  readonly chainId: unknown;
+  readonly write: (contract: EvmAddress, deployedAtBlock: number) => Promise<void>;
+}
+
+/** Reads a submitter's configuration and gives back what writes the contract's place into it. */
+async function openConfig(file: string): Promise<OpenConfig> {
   let config: unknown = null;
   try {
     config = JSON.parse(await readFile(file, "utf8"));
@@ -303,10 +319,12 @@ async function openConfig(file: string): Promise<(contract: EvmAddress) => Promi
     throw new CliError(`${file} is not a submitter's configuration; nothing was deployed`);
   const base = config;
   const chain = "chain" in base && typeof base.chain === "object" ? base.chain : {};
-  return async (contractAddress) => {
-    const updated = { ...base, chain: { ...chain, contractAddress } };
+  const chainId = chain !== null && "chainId" in chain ? chain.chainId : undefined;
+  const write: OpenConfig["write"] = async (contractAddress, deployedAtBlock) => {
+    const updated = { ...base, chain: { ...chain, contractAddress, deployedAtBlock } };
     // Whole or not at all: a submitter may be reading the file.
     await writeFile(`${file}.new`, `${JSON.stringify(updated, null, 2)}\n`);
     await rename(`${file}.new`, file);
   };
+  return { chainId, write };
 }

@@ -117,7 +117,7 @@ async function makeRoom(parameters: LoadParameters): Promise<Before> {
     if (keepAs === null)
       throw new StoreError(
         "REFUSED",
-        `schema ${schema} holds ${relations} tables and views; a restore goes into an empty one`,
+        `schema ${schema} holds ${relations} tables and views; a restore goes into an empty one, or puts what is there aside when it is told to (--replace)`,
         { retryable: false },
       );
     await connection.query(
