@@ -17,6 +17,8 @@ export interface ChaosRequest {
   /** Transactions a second. */
   readonly rate: number;
   readonly etcdMembers?: 1 | 3;
+  /** By how much faults last shorter; default 1. */
+  readonly pace?: number;
   readonly say: (text: string) => void;
   readonly onResult: (result: RowResult) => void;
   readonly signal: AbortSignal;
@@ -153,6 +155,7 @@ async function play(
     load,
     progress,
     halves: ground.halves ?? null,
+    pace: request.pace ?? 1,
     say: (text) => say(`${row.name}: ${text}`),
   });
   for (const index of guilty) scene.guilty.add(rig.nodes[index]?.nodeId ?? "");

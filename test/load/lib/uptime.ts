@@ -18,7 +18,7 @@ export interface Uptime {
 export class UptimeProbe {
   readonly #urls: { readonly nodes: readonly string[]; readonly submitters: readonly string[] };
   readonly #threshold: number;
-  #running = true;
+  readonly #stopping = new AbortController();
   #looks = 0;
   #down = 0;
   #probes = 0;
@@ -36,7 +36,7 @@ export class UptimeProbe {
   }
 
   async stop(): Promise<Uptime> {
-    this.#running = false;
+    this.#stopping.abort();
     await this.#loop;
     await Promise.all(this.#pending);
     return {
@@ -49,7 +49,7 @@ export class UptimeProbe {
 
   async #run(): Promise<void> {
     const startedMs = performance.now();
-    for (let turn = 0; this.#running; turn++) {
+    for (let turn = 0; !this.#stopping.signal.aborted; turn++) {
       const look = this.#look().finally(() => this.#pending.delete(look));
       this.#pending.add(look);
       await sleep(Math.max(0, startedMs + (turn + 1) * EVERY_MS - performance.now()));
