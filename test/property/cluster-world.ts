@@ -156,11 +156,11 @@ export class ClusterWorld {
     return node.cast(txIdOf(txId), valueOf(value));
   }
 
-  /** A vote as its trustee signs it now. @param ageMs by how much its time is earlier: the same word, other bytes */
-  frameOf(index: number, txId: string, value: number, ageMs = 0): VoteFrame {
+  /** A vote as its trustee signs it now: the same word at another time is other bytes. */
+  frameOf(index: number, txId: string, value: number): VoteFrame {
     const { nodeId, signer } = nodeAt(this.cluster, index);
     const { clusterId, epoch } = this.cluster.set;
-    const issuedAtMs = this.clock.nowMs() - ageMs;
+    const issuedAtMs = this.clock.nowMs();
     const vote = {
       clusterId,
       epoch,

@@ -47,7 +47,7 @@ const words: fc.Arbitrary<readonly Word[]> = fc.uniqueArray(
 function deliver(world: ClusterWorld, word: Word, repeated: boolean): void {
   const { voter, value, atMs } = word;
   const { clock } = world;
-  const frame = { bytes: new Uint8Array() };
+  const frame: { bytes: Uint8Array } = { bytes: new Uint8Array() };
   clock.schedule(atMs, () => {
     frame.bytes = encodeFrame(world.frameOf(voter, TX, value));
     void world.publish(voter, frame.bytes, word.to);
@@ -57,7 +57,7 @@ function deliver(world: ClusterWorld, word: Word, repeated: boolean): void {
     clock.schedule(atMs + 1 + afterMs, () => {
       if (how === "re-publish") void world.publish(voter, frame.bytes, to);
       else if (how === "re-sign")
-        void world.publish(voter, encodeFrame(world.frameOf(voter, TX, value, 1 + afterMs)), to);
+        void world.publish(voter, encodeFrame(world.frameOf(voter, TX, value)), to);
       else void world.publish(voter, frame.bytes);
     });
 }
