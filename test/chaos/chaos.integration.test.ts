@@ -2,6 +2,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { checkRecording, type TraceReport } from "../trace/lib/check-trace.ts";
+import { findStepFiles, readRecording } from "../trace/lib/read-runs.ts";
 import { findMutant } from "./lib/mutants.ts";
 import { type ChaosReport, runChaos, type Timing } from "./lib/run-chaos.ts";
 
@@ -36,12 +38,20 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
+const stepsOf = (name: string): string => join(directory, `${name}-steps`);
+
+/** Holds what every process of a run recorded against the model. */
+function traceOf(name: string): TraceReport {
+  return checkRecording(readRecording(findStepFiles([stepsOf(name)])));
+}
+
 function run(name: string, request: Partial<Parameters<typeof runChaos>[0]>): Promise<ChaosReport> {
   return runChaos({
     seeds: 1,
     firstSeed: SEED,
     txs: 60,
     directory: join(directory, name),
+    stepsDirectory: stepsOf(name),
     mutant: null,
     points: POINTS,
     timing: TIMING,
@@ -59,6 +69,9 @@ it(
     expect(report.faults, said.join("\n")).toEqual([]);
     expect(report.totals).toMatchObject({ transactions: 60, recorded: 60, stoppedByContract: 0 });
     expect(report.points.filter(({ hits }) => hits > 0).length).toBeGreaterThanOrEqual(FAULTS_MET);
+    const trace = traceOf("honest");
+    expect(trace.refusals).toEqual([]);
+    expect(trace.clusters).toMatchObject([{ transactions: 60, unknownSets: 0, beyondTheModel: 0 }]);
   },
   RUN_MS_MAX,
 );
@@ -70,6 +83,9 @@ it(
     const report = await run("mutant", { mutant, untilSeen: true });
     expect(report.totals["sentOtherwiseThanStored"]).toBeGreaterThan(0);
     expect(report.ok).toBe(false);
+    expect(traceOf("mutant").refusals.map(({ guard }) => guard)).toContainEqual(
+      expect.stringMatching(/^only (stored bytes|bytes that are known to be committed) are sent/),
+    );
   },
   RUN_MS_MAX,
 );

@@ -3,6 +3,9 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { stopAll } from "@quorate/devkit";
 import { Command, InvalidArgumentError } from "commander";
+import { checkRecording } from "../trace/lib/check-trace.ts";
+import { findStepFiles, readRecording } from "../trace/lib/read-runs.ts";
+import { renderReport as renderTrace } from "../trace/lib/report.ts";
 import { findMutant, MUTANTS } from "./lib/mutants.ts";
 import { renderReport } from "./lib/report.ts";
 import { runChaos } from "./lib/run-chaos.ts";
@@ -37,6 +40,7 @@ async function run(options: Options): Promise<number> {
       stopped.abort(new Error(name));
       process.once(name, () => process.exit(INTERRUPTED));
     });
+  const steps = options.steps === undefined ? undefined : resolve(options.steps);
   const kept = options.dir === undefined ? null : resolve(options.dir);
   if (kept !== null) await mkdir(kept, { recursive: true });
   const directory = await mkdtemp(join(kept ?? tmpdir(), "quorate-chaos-"));
@@ -47,14 +51,20 @@ async function run(options: Options): Promise<number> {
       txs: options.txs,
       directory,
       mutant: options.mutant === undefined ? null : findMutant(options.mutant),
-      stepsDirectory: options.steps === undefined ? undefined : resolve(options.steps),
+      stepsDirectory: steps,
       say: progress,
       signal: stopped.signal,
     });
-    if (options.json === true) console.log(JSON.stringify(report, null, 2));
-    else console.log(renderReport(report));
+    const trace =
+      steps === undefined ? null : checkRecording(readRecording(findStepFiles([steps])));
+    if (options.json === true)
+      console.log(JSON.stringify(trace === null ? report : { ...report, trace }, null, 2));
+    else {
+      console.log(renderReport(report));
+      if (trace !== null) console.log(renderTrace(trace));
+    }
     if (kept !== null) progress(`keys, data and logs are in ${directory}`);
-    return report.ok ? 0 : 1;
+    return report.ok && trace?.ok !== false ? 0 : 1;
   } catch (error) {
     if (stopped.signal.aborted) return INTERRUPTED;
     progress(`The run failed: ${error instanceof Error ? error.message : String(error)}`);
@@ -78,7 +88,10 @@ const program = new Command("chaos:submitter")
   )
   .option("--json", "one JSON document on standard output; progress goes to standard error")
   .option("--dir <dir>", "keep keys, data and logs in a new folder there")
-  .option("--steps <dir>", "record each step on durable state there, for check:trace")
+  .option(
+    "--steps <dir>",
+    "record each step on durable state there, and hold it against the model at the end",
+  )
   .action(async (options: Options) => {
     if (options.mutant !== undefined && !MUTANTS.some((m) => m.name === options.mutant)) {
       progress(

@@ -282,24 +282,32 @@ function wrongInclusions(
   byHash: ReadonlyMap<string, StoredAttempt>,
   sights: readonly Sighting[],
 ): readonly Refusal[] {
+  const receipts = receiptsByHash(sights);
   return includes.flatMap(({ call, step }) => {
     const about = `nonce ${step.nonce}`;
     if (byHash.get(step.hash)?.nonce !== step.nonce)
       return [
         refuse(cluster, about, call, "an inclusion names an attempt that is stored for its nonce"),
       ];
-    const seen = sights.some(
+    const seen = (receipts.get(step.hash) ?? []).some(
       ({ run, at, sight }) =>
         run === call.run &&
         at <= call.beganAt &&
         sight.what === "receipt" &&
-        sight.hash === step.hash &&
         sight.blockHash === step.blockHash,
     );
     return seen
       ? []
       : [refuse(cluster, about, call, "an inclusion rests on a receipt that was seen")];
   });
+}
+
+/** Receipts that were seen, by the transaction that they are of. */
+export function receiptsByHash(
+  sights: readonly Sighting[],
+): ReadonlyMap<string, readonly Sighting[]> {
+  const receipts = sights.filter(({ sight }) => sight.what === "receipt");
+  return groupBy(receipts, ({ sight }) => (sight.what === "receipt" ? sight.hash : ""));
 }
 
 /** What is queued was claimed in etcd before: with this value, and at this revision or before it. */

@@ -1,7 +1,12 @@
 import type { EtcdHistory } from "./etcd-history.ts";
 import { type Event, inOrder } from "./partial-order.ts";
 import type { Call, Sighting } from "./read-runs.ts";
-import type { StoredAttempt, SubmissionHistory, TakenSlot } from "./submission-history.ts";
+import {
+  receiptsByHash,
+  type StoredAttempt,
+  type SubmissionHistory,
+  type TakenSlot,
+} from "./submission-history.ts";
 import { NONE, type Tla, tlaText } from "./tla-text.ts";
 import type { TraceStep } from "./voting-projection.ts";
 
@@ -65,12 +70,14 @@ class Index {
   readonly #sends = new Map<string, { call: Call; stored: StoredAttempt }[]>();
   readonly #confirms = new Map<string, Call[]>();
   readonly #aborts = new Map<string, Call[]>();
-  readonly #sights: readonly Sighting[];
+  readonly #receipts: ReadonlyMap<string, readonly Sighting[]>;
+  readonly #counts: readonly Sighting[];
   readonly #leadsByRun = new Map<string, { call: Call; lease: string }[]>();
 
   constructor(history: SubmissionHistory, sights: readonly Sighting[]) {
     this.history = history;
-    this.#sights = sights.filter(({ sight }) => sight.what === "receipt" || sight.what === "count");
+    this.#receipts = receiptsByHash(sights);
+    this.#counts = sights.filter(({ sight }) => sight.what === "count");
     const push = <T>(map: Map<string, T[]>, key: string, item: T): void => {
       const list = map.get(key);
       if (list === undefined) map.set(key, [item]);
@@ -121,18 +128,17 @@ class Index {
 
   /** The receipt by which a run knew how a nonce ended. */
   receiptBefore(call: Call, nonce: string, status: "success" | "reverted"): StoredAttempt | null {
-    const hashes = new Map(this.attemptsOf(nonce).map((a) => [a.attempt.hash, a]));
-    for (const { run, at, sight } of this.#sights) {
-      if (run !== call.run || at > call.beganAt || sight.what !== "receipt") continue;
-      const attempt = hashes.get(sight.hash);
-      if (attempt !== undefined && sight.agreed && sight.status === status) return attempt;
-    }
+    for (const attempt of this.attemptsOf(nonce))
+      for (const { run, at, sight } of this.#receipts.get(attempt.attempt.hash) ?? []) {
+        if (run !== call.run || at > call.beganAt || sight.what !== "receipt") continue;
+        if (sight.agreed && sight.status === status) return attempt;
+      }
     return null;
   }
 
   /** Whether a run had seen that a nonce is used for good. */
   countBefore(call: Call, nonce: string): boolean {
-    return this.#sights.some(
+    return this.#counts.some(
       ({ run, at, sight }) =>
         run === call.run &&
         at <= call.beganAt &&
