@@ -27,7 +27,8 @@ ConfirmFinalized ==
 
 QuorateDone ==
   /\ \A tx \in TxIds : tally[tx].status \in {"IDLE", "CONFIRMED", "ABORTED_BYZANTINE"}
-  /\ UNCHANGED quorateVars
+  /\ UNCHANGED votingVars
+  /\ UNCHANGED submissionVars
 
 QuorateInit == VotingInit /\ SubmissionInit
 QuorateNext == Vote \/ Submit \/ ConfirmFinalized \/ QuorateDone

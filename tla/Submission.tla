@@ -275,21 +275,21 @@ SubmissionInit ==
   /\ trouble = [foreign |-> MaxForeign, reverts |-> MaxReverts, reorgs |-> MaxReorgs,
                 replaced |-> MaxReplaced]
 
-SubmitterStep(p) ==
-  \/ BecomeLeader(p)
-  \/ Crash(p)
-  \/ \E tx \in TxIds : AbortQueued(p, tx)
-  \/ \E tx \in TxIds : SettleRecorded(p, tx)
-  \/ \E items \in SUBSET TxIds : Assign(p, items)
-  \/ RaiseFloor(p)
-  \/ \E n \in Nonces, kind \in Kinds : AddAttempt(p, n, kind)
-  \/ \E n \in Nonces : MarkIncluded(p, n)
-  \/ \E n \in Nonces : MarkReorged(p, n)
-  \/ \E n \in Nonces : MarkFinalized(p, n)
-  \/ \E n \in Nonces, kind \in Kinds : Send(p, n, kind)
-  \/ \E tx \in TxIds : SendBeforeCommit(p, tx)
-  \/ \E n \in Nonces : ResubmitWhileAlive(p, n)
-  \/ \E n \in Nonces : ForeignAtHead(p, n)
+SubmitterStep ==
+  \/ \E p \in Submitters : BecomeLeader(p)
+  \/ \E p \in Submitters : Crash(p)
+  \/ \E p \in Submitters, tx \in TxIds : AbortQueued(p, tx)
+  \/ \E p \in Submitters, tx \in TxIds : SettleRecorded(p, tx)
+  \/ \E p \in Submitters, items \in SUBSET TxIds : Assign(p, items)
+  \/ \E p \in Submitters : RaiseFloor(p)
+  \/ \E p \in Submitters, n \in Nonces, kind \in Kinds : AddAttempt(p, n, kind)
+  \/ \E p \in Submitters, n \in Nonces : MarkIncluded(p, n)
+  \/ \E p \in Submitters, n \in Nonces : MarkReorged(p, n)
+  \/ \E p \in Submitters, n \in Nonces : MarkFinalized(p, n)
+  \/ \E p \in Submitters, n \in Nonces, kind \in Kinds : Send(p, n, kind)
+  \/ \E p \in Submitters, tx \in TxIds : SendBeforeCommit(p, tx)
+  \/ \E p \in Submitters, n \in Nonces : ResubmitWhileAlive(p, n)
+  \/ \E p \in Submitters, n \in Nonces : ForeignAtHead(p, n)
 
 ChainStep ==
   \/ \E b \in sent : Mine(b)
@@ -299,7 +299,7 @@ ChainStep ==
 
 SubmissionSteps ==
   \/ \E tx \in TxIds : Enqueue(tx)
-  \/ \E p \in Submitters : SubmitterStep(p)
+  \/ SubmitterStep
   \/ ChainStep
 
 (* Nothing is left to be done; any other state without a step is a deadlock. *)

@@ -25,7 +25,7 @@ CONSTANTS
   Policy,            \* "strict-abort" or "quarantine-and-continue"
   Profile,           \* "strict" or "balanced"
   SilenceStreakMax,  \* silent transactions in a row that ban under "balanced"
-  Timely,            \* TRUE: a deadline passes only when no quorum waits to be recorded
+  Timely,            \* TRUE: a deadline passes only when no honest quorum waits to be recorded
   Forging,           \* TRUE: Byzantine trustees may send invalid signatures
   SlowNodes,         \* TRUE: some node or submitter commits on a snapshot taken earlier
   Lifts,             \* TRUE: operators may end OPINION bans
@@ -292,11 +292,13 @@ NeedsJudging(tx) ==
       missing == {n \in Trustees : S.votes[n] = NONE /\ n \notin S.excluded /\ bans[n] = "none"}
   IN /\ due[tx]
      /\ S.status \notin {"IDLE", "ABORTED_BYZANTINE"}
-     /\ S.absent = NONE
-     /\ \/ S.status = "COLLECTING"
-        \/ missing # {}
-        \/ \E n \in Trustees : streaks[n] > 0
+     \* Also one that lost its threshold after silence was judged: nothing else would ever end it.
+     /\ \/ S.status = "COLLECTING" /\ (S.absent = NONE \/ ~Flawed("judged-once-only"))
+        \/ S.absent = NONE /\ missing # {}
+        \/ S.absent = NONE /\ \E n \in Trustees : streaks[n] > 0
+        \* And one whose claim an equivocation forbids that was recorded by itself.
         \/ /\ S.status = "THRESHOLD_REACHED"
+           /\ Policy = "strict-abort"
            /\ Criminals(S, "DOUBLE_VOTING") # {}
            /\ ~Flawed("threshold-left-standing")
 
@@ -421,7 +423,8 @@ Sign(n, tx, v) ==
 
 QuorumWaits(tx) ==
   /\ tally[tx].status = "COLLECTING"
-  /\ \E v \in Values : Cardinality({b \in signed[tx] : b[2] = v}) >= Threshold
+  /\ \E v \in Values :
+       Cardinality({n \in Honest : <<n, v>> \in signed[tx] /\ bans[n] = "none"}) >= Threshold
 
 DeadlinePasses(tx) ==
   /\ tally[tx].status # "IDLE"
@@ -610,11 +613,8 @@ BannedDoNotVote ==
 (* R7. A PROOF ban has no way back. *)
 ProofIsForever == \A n \in Trustees : bans[n] = "PROOF" => bans'[n] = "PROOF"
 
-(* I5, as a step: ban and violation come in one Txn; violations and signed votes never go. *)
-EvidenceStays ==
-  \A tx \in TxIds :
-    /\ tally[tx].violations \subseteq tally'[tx].violations
-    /\ tally[tx].counts # tally'[tx].counts => tally[tx].votes # tally'[tx].votes
+(* I5, as a step: violations never go. *)
+EvidenceStays == \A tx \in TxIds : tally[tx].violations \subseteq tally'[tx].violations
 
 VotesStay == [][VotesAreWrittenOnce]_votingVars
 DecisionsStay == [][NoDoubleSubmission]_votingVars
