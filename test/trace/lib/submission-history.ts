@@ -139,7 +139,10 @@ function storedAttempts(
     else if (outcome.kind === "unknown" && signed !== null && wasSeen(signed.attempt))
       found.push({ nonce: signed.nonce, attempt: signed.attempt, call, known: false });
   }
-  return found;
+  // The next leader may sign the very same bytes after a call without a reply; then only one of the two was committed, and
+  // it is the one that was told so.
+  const told = new Set(found.flatMap(({ known, attempt }) => (known ? [attempt.bytes] : [])));
+  return found.filter(({ known, attempt }) => known || !told.has(attempt.bytes));
 }
 
 /** Nonces by who took them. */
