@@ -61,7 +61,7 @@ test("a failing plan is cut down to the fault that it needs, and fails again fro
   const fault = (kind: FaultKind, id: number): Fault => {
     // Befalls every client: a place beyond the last one.
     const target = drawn.trustees + drawn.submitters;
-    return { id, kind, atMs: 0, forMs: 6_000, target, extent: 0.9, salt: id };
+    return { id, kind, atMs: 950, forMs: 4_000, target, extent: 0.9, salt: id };
   };
   const transactions = drawn.transactions.slice(0, 2).map((tx) => ({ ...tx, atMs: 1_000 }));
   const plan: Plan = {

@@ -139,7 +139,25 @@ function begin(world: World, fault: Fault): (() => void) | null {
     case "intruder-forges-status":
       if (forgeStatus(world, fault)) strike();
       return null;
-    default:
+    // What befalls messages and calls, as long as it lasts.
+    case "gossip-loss":
+    case "gossip-delay":
+    case "gossip-duplicate":
+    case "gossip-partition":
+    case "gossip-isolate":
+    case "etcd-slow":
+    case "etcd-request-lost":
+    case "etcd-reply-lost":
+    case "etcd-cut":
+    case "etcd-watch-lag":
+    case "pg-slow":
+    case "pg-commit-unknown":
+    case "pg-cut":
+    case "chain-forgets-sends":
+    case "rpc-slow":
+    case "rpc-reply-lost":
+    case "rpc-down":
+    case "rpc-lies":
       weather.begin(fault);
       return () => {};
   }

@@ -60,19 +60,15 @@ export class Client {
       open = false;
       clock.schedule(afterMs, () => this.#ask(value, done));
     };
-    process.enter(() => {
-      node.cast(this.#txId, value).then(
-        (outcome) => {
-          // Who was told nothing in time has asked again, and yet was told: the promise counts.
-          witness.answered(this.#seat.name, this.#plan.txId, value, textOf(outcome));
-          if (!open) return;
-          if (outcome.kind === "REFUSED" && PASSING.has(outcome.code)) return again(1_000);
-          open = false;
-          done(textOf(outcome));
-        },
-        () => again(1_000),
-      );
-    });
+    const told = (outcome: CastOutcome): void => {
+      // Who was told nothing in time has asked again, and yet was told: the promise counts.
+      witness.answered(this.#seat.name, this.#plan.txId, value, textOf(outcome));
+      if (!open) return;
+      if (outcome.kind === "REFUSED" && PASSING.has(outcome.code)) return again(1_000);
+      open = false;
+      done(textOf(outcome));
+    };
+    process.enter(() => void node.cast(this.#txId, value).then(told, () => again(1_000)));
     // A dead process never answers.
     clock.schedule(PATIENCE_MS, () => again(0));
   }

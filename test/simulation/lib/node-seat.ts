@@ -2,7 +2,6 @@ import { TrusteeNode } from "@quorate/engine";
 import type { AccusationJournal, Ed25519, Gossip, TallyStore, VoteJournal } from "@quorate/ports";
 import {
   MemoryGossip,
-  memoryLogger,
   quietMetrics,
   SimDisk,
   SimLink,
@@ -15,6 +14,7 @@ import {
   tallyError,
 } from "@quorate/testkit";
 import type { NodeMutation } from "./mutants.ts";
+import { watchingLogger } from "./watching-logger.ts";
 import type { World } from "./world.ts";
 
 /** The trustee's own ports, as a mutant may spoil them. */
@@ -110,7 +110,9 @@ export class NodeSeat {
         ...ports,
         signer: this.identity.signer,
         clock: process.clock,
-        logger: memoryLogger({ recordsMax: 200 }),
+        logger: watchingLogger((level, message, fields) =>
+          world.witness.logged(process.name, level, message, fields),
+        ),
         metrics: quietMetrics,
         onFatal: (error) => this.#fall(process, `fatal: ${textOf(error)}`),
         fault: (point) => this.#atPoint(process, point),

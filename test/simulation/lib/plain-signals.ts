@@ -4,7 +4,7 @@
  * held by its sources alone, and so goes with them.
  */
 export function usePlainSignals(): () => void {
-  const original = AbortSignal.any;
+  const original = Reflect.get(AbortSignal, "any") as typeof AbortSignal.any;
   AbortSignal.any = (signals) => {
     const controller = new AbortController();
     const sources = [...signals];

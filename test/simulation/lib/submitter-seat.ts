@@ -4,7 +4,6 @@ import {
   chainError,
   databaseError,
   memoryChainSigner,
-  memoryLogger,
   quietMetrics,
   SimLink,
   SimProcess,
@@ -18,6 +17,7 @@ import {
 import type { SubmitterMutation } from "./mutants.ts";
 import { textOf } from "./node-seat.ts";
 import { lieOf } from "./rpc-lies.ts";
+import { watchingLogger } from "./watching-logger.ts";
 import { FINAL_DEPTH, SENDER_ADDRESS, type World } from "./world.ts";
 
 const RESTART_MS = 1_500;
@@ -81,7 +81,9 @@ export class SubmitterSeat {
         audit,
         ed25519: simEd25519,
         clock: process.clock,
-        logger: memoryLogger({ recordsMax: 200 }),
+        logger: watchingLogger((level, message, fields) =>
+          world.witness.logged(process.name, level, message, fields),
+        ),
         metrics: quietMetrics,
         onFatal: (error) => this.#fall(process, `fatal: ${textOf(error)}`),
         fault: (point) => this.#atPoint(process, point),

@@ -1,4 +1,10 @@
-import type { AuditLog, ChangeSet, GossipMessage, SubmissionStore } from "@quorate/ports";
+import type {
+  AuditLog,
+  ChangeSet,
+  GossipMessage,
+  LogFields,
+  SubmissionStore,
+} from "@quorate/ports";
 import type { GossipDelivery, MemoryAuditLog, MemorySubmissionStore } from "@quorate/testkit";
 import { describeChanges } from "./describe.ts";
 import { ConflictLaw } from "./laws/conflict-law.ts";
@@ -123,6 +129,15 @@ export class Witness {
       if (key.startsWith(`${txId} `)) this.#promised.delete(key);
   }
 
+  /** What a process logged. Of a bug it tells by an assertion that did not hold, or by what no server's failure explains. */
+  logged(processName: string, level: string, message: string, { error }: LogFields): void {
+    if (level === "debug" || level === "info") return;
+    const cause = error instanceof Error ? `: ${error.name}: ${error.message}` : "";
+    this.#world.trace.note(`${processName} logs ${level} ${message}${cause}`);
+    if (error instanceof Error && BUGS.has(error.name))
+      this.accuse("no assertion fails", `${processName}: ${message}${cause}`);
+  }
+
   sent(raw: Uint8Array): void {
     this.#world.trace.note(`chain gets ${raw.length} B`);
     this.submissions.sent(raw);
@@ -181,6 +196,15 @@ export class Witness {
     }
   }
 }
+
+/** Names of errors that only a mistake in the program makes. */
+const BUGS: ReadonlySet<string> = new Set([
+  "AssertionError",
+  "TypeError",
+  "RangeError",
+  "ReferenceError",
+  "SyntaxError",
+]);
 
 const QUIET: ReadonlySet<string> = new Set([
   "isLeader",

@@ -54,7 +54,10 @@ function keyOf(roll: Roll, vote: ReadVote): string | undefined {
 /** The envelope must be the peer's own, and the frame in it signed by nobody it names. */
 function whyNotForged(roll: Roll, peerId: string, envelope: unknown): string | null {
   const fields = Object(envelope) as Record<string, unknown>;
-  const bytes = (name: string): Buffer => Buffer.from(String(fields[name] ?? ""), "base64");
+  const bytes = (name: string): Buffer => {
+    const text = fields[name];
+    return Buffer.from(typeof text === "string" ? text : "", "base64");
+  };
   const author = roll.members.find((member) => member.peerId === peerId);
   if (author === undefined) return "the peer is unknown";
   const from = bytes("from");
@@ -62,7 +65,7 @@ function whyNotForged(roll: Roll, peerId: string, envelope: unknown): string | n
   const expected = Buffer.concat([Buffer.from("002408011220", "hex"), author.publicKey]);
   if (!from.equals(expected)) return "the envelope names another author";
   const data = bytes("data");
-  const topic = Buffer.from(String(fields.topic), "utf8");
+  const topic = Buffer.from(typeof fields.topic === "string" ? fields.topic : "", "utf8");
   const message = Buffer.concat([
     Buffer.from("libp2p-pubsub:", "latin1"),
     field(1, from),
