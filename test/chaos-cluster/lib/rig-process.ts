@@ -89,6 +89,7 @@ export class RigProcess {
         what: `${this.name} to become ready`,
       },
     ).catch((error: unknown) => {
+      if (!this.running) throw error;
       throw new Error(`${this.name} is not ready: ${reasons}`, { cause: error });
     });
   }
