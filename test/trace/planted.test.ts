@@ -240,6 +240,18 @@ const PLANTED: readonly Planted[] = [
     guard: /a claim waits for the settle window/,
   },
   {
+    name: "silence that is judged before its deadline",
+    fixture: "silent",
+    plant: (tape) => {
+      const opening = tape.begin("etcd.commit", ({ version }) => version === "0");
+      const judging = tape.begin("etcd.commit", ({ record }) => (record?.absent ?? null) !== null);
+      tape.replace(judging.spot, { ...judging.line, at: opening.line.at + 100_000 });
+      return judging.spot;
+    },
+    by: "TraceVoting",
+    guard: /silence is judged once the deadline has passed/,
+  },
+  {
     name: "a commit on a snapshot that was no longer the newest",
     fixture: "consensus",
     plant: (tape) => {

@@ -88,6 +88,7 @@ const record = objectOf<StepRecord>({
   policy: wordOf(["strict-abort", "quarantine-and-continue"]),
   profile: wordOf(["strict", "balanced"]),
   excluded: nodes,
+  openedAtMs: wholeNumber,
   deadlineAtMs: wholeNumber,
   value: nullable(digits),
   unanimous: trueOrFalse,

@@ -48,6 +48,7 @@ const LINES: readonly StepLine[] = [
         policy: "strict-abort",
         profile: "balanced",
         excluded: [],
+        openedAtMs: 4,
         deadlineAtMs: 9,
         value: null,
         unanimous: false,

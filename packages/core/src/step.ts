@@ -68,6 +68,7 @@ export interface StepRecord {
   readonly policy: "strict-abort" | "quarantine-and-continue";
   readonly profile: "strict" | "balanced";
   readonly excluded: readonly string[];
+  readonly openedAtMs: number;
   readonly deadlineAtMs: number;
   readonly value: Digits | null;
   readonly unanimous: boolean;

@@ -170,6 +170,7 @@ function recordOf(record: TxRecord): StepRecord {
     policy: record.policy,
     profile: record.profile,
     excluded: record.excluded,
+    openedAtMs: record.openedAtMs,
     deadlineAtMs: record.deadlineAtMs,
     value: record.value?.toString() ?? null,
     unanimous: record.unanimous,

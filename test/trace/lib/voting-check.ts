@@ -138,6 +138,9 @@ function guardOf(model: Model, state: ModelState, { tla }: TraceStep): string {
     return `only what is SUBMITTED is confirmed, and it is ${ask("Stored.status")}`;
   for (const [question, guard] of QUESTIONS)
     if (ask(question.replaceAll("E", here)) === "false") return guard;
+  if (kind === "commit" && ask("due[Tx]") === "false" && ask(`${here}.record`) === "true")
+    if (ask("Stored.absent") === "NONE" && ask(`${here}.absent`) !== "NONE")
+      return "silence is judged once the deadline has passed";
   if (kind !== "commit") return `${kind} is not enabled here`;
   const judge = ask("NeedsJudging(Tx)") === "true" && "record" in Object(tla);
   const decided = ask(

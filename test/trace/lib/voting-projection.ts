@@ -114,6 +114,11 @@ class TraceBuilder {
   /** Since when the present threshold stands, and by whose clock. */
   #threshold: { readonly run: Run; readonly at: number } | null = null;
   #unanimous = false;
+  #opened: {
+    readonly run: Run;
+    readonly at: number;
+    readonly record: Commit["step"]["record"];
+  } | null = null;
 
   constructor(set: TrusteeSetSight, history: EtcdHistory, txId: string, silenceStreakMax: number) {
     this.#silenceStreakMax = silenceStreakMax;
@@ -231,7 +236,9 @@ class TraceBuilder {
     }
     for (const nodeId of doubles) this.#sign(call, this.#name(nodeId), OTHER_VALUE);
     const judged = step.record !== null && step.record.absent !== null && !this.#absentKnown;
-    if ((judged || step.record?.reason === "SILENT_FAILURE") && !this.#due) {
+    this.#opened ??= { run: call.run, at: call.beganAt, record: step.record };
+    const due = judged || step.record?.reason === "SILENT_FAILURE";
+    if (due && !this.#due && this.#deadlineIsOver(call)) {
       this.#push(call, { do: "due" });
       this.#due = true;
     }
@@ -337,6 +344,15 @@ class TraceBuilder {
   /** The model counts a run no further than to what bans. */
   #capped(run: number): number {
     return Math.min(run, this.#silenceStreakMax);
+  }
+
+  /** Whether the judging node can have seen the transaction open for as long as its record allows. */
+  #deadlineIsOver(judging: Call): boolean {
+    if (this.#opened === null || this.#opened.record === null) return true;
+    const { run, at, record } = this.#opened;
+    const { boot } = judging.run.start;
+    if (run !== judging.run && (boot === null || boot !== run.start.boot)) return true;
+    return judging.beganAt - at >= (record.deadlineAtMs - record.openedAtMs) * 1_000;
   }
 
   /** Whether the submitter can have waited as long as it was told to: only times of one boot say that it did not. */
