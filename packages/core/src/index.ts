@@ -147,6 +147,7 @@ export {
   countVotes,
   emptySnapshot,
   type FinalDecision,
+  guardedPeers,
   type StreakChange,
   type TxRecord,
   type TxSnapshot,

@@ -121,6 +121,15 @@ export interface TxWrites {
   readonly silenceStreaks: ReadonlyMap<NodeId, StreakChange>;
 }
 
+/**
+ * Whose ban keys a commit is guarded by: it is void when one of them is banned. The voters that it records (bans are
+ * linearizable), and those it bans for an OPINION: written over a PROOF that its writer has not heard of, the ban could be lifted.
+ */
+export function guardedPeers(writes: Pick<TxWrites, "newVotes" | "bans">): readonly PeerId[] {
+  const opinions = writes.bans.filter((ban) => ban.grade === "OPINION");
+  return [...new Set([...writes.newVotes, ...opinions].map(({ peerId }) => peerId))];
+}
+
 /** Number of distinct recorded votes per value (I7). */
 export function countVotes(votes: Iterable<SignedVote>): Map<Value, number> {
   const counts = new Map<Value, number>();

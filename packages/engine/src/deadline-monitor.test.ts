@@ -1,3 +1,4 @@
+import { doubleVotingEvidence } from "@quorate/core";
 import { nodeAt, vote } from "@quorate/testkit";
 import { afterEach, expect, test } from "vitest";
 import { DeadlineMonitor } from "./deadline-monitor.ts";
@@ -43,7 +44,10 @@ function touchedBy(
   set: { readonly changes: readonly object[] },
 ): ReturnType<typeof tx>[] {
   void node;
-  return set.changes.flatMap((c) => ("txId" in c ? [tx(String(c.txId))] : []));
+  return set.changes.flatMap((c) => {
+    const of = "violation" in c ? (c.violation as object) : c;
+    return "txId" in of ? [tx(String(of.txId))] : [];
+  });
 }
 
 const commits = (): number =>
@@ -200,4 +204,59 @@ test("a transaction that comes back into view without its record keeps its deadl
   b.store.crash();
   await world.clock.advance(10_000);
   expect((await world.snapshot("a")).record?.reason).toBe("SILENT_FAILURE");
+});
+
+test("an equivocation recorded by itself, which forbids the claim, ends the transaction at its deadline", async () => {
+  await open({ protocol: { deadlineMs: 1_000 }, running: 1 });
+  const { nodeId, peerId } = nodeAt(world.cluster, 4);
+  const who = { peerId, nodeId, detectedAtMs: 0, bannedAtMs: 0 };
+  const absence = { openedAtMs: 0, deadlineAtMs: 0, voted: [], nodeId } as const;
+  const silence = { type: "SILENT_FAILURE", ...absence } as const;
+  await world.store.recordBan({
+    ...who,
+    grade: "OPINION",
+    reason: "SILENT_FAILURE",
+    evidence: silence,
+  });
+  await world.clock.advance(50);
+  for (let i = 0; i < 4; i++) world.nodes[0]?.pipeline.offer(vote(world.cluster, i, "tx", 7));
+  await world.clock.advance(100);
+  expect(await world.snapshot("tx")).toMatchObject({ status: "THRESHOLD_REACHED" });
+  const [first, second] = [vote(world.cluster, 4, "tx", 7), vote(world.cluster, 4, "tx", 8)];
+  const proof = { grade: "PROOF", evidence: doubleVotingEvidence(first, second) } as const;
+  await world.store.recordViolation({
+    violation: { ...who, ...proof, txId: tx("tx"), type: "DOUBLE_VOTING" },
+    ban: { ...who, ...proof, reason: "DOUBLE_VOTING" },
+  });
+  await world.clock.advance(5_000);
+  expect(await world.snapshot("tx")).toMatchObject({
+    status: "ABORTED_BYZANTINE",
+    decision: { kind: "ABORT", reason: "DOUBLE_VOTING" },
+  });
+});
+
+test("a transaction that loses its threshold after silence was judged is aborted, not left open", async () => {
+  const policy = "quarantine-and-continue";
+  await open({
+    trustees: 3,
+    threshold: 2,
+    running: 1,
+    protocol: { deadlineMs: 1_000, policy },
+  });
+  const offer = (i: number, value: number): void =>
+    void world.nodes[0]?.pipeline.offer(vote(world.cluster, i, "tx", value));
+  offer(0, 7);
+  offer(2, 7);
+  await world.clock.advance(3_000);
+  const judged = await world.snapshot("tx");
+  expect(judged.status).toBe("THRESHOLD_REACHED");
+  expect(judged.record?.absent).toEqual([nodeAt(world.cluster, 1).nodeId]);
+  offer(2, 8);
+  await world.clock.advance(100);
+  expect((await world.snapshot("tx")).status).toBe("COLLECTING");
+  await world.clock.advance(3_000);
+  expect(await world.snapshot("tx")).toMatchObject({
+    status: "ABORTED_BYZANTINE",
+    decision: { kind: "ABORT", reason: "SILENT_FAILURE" },
+  });
 });

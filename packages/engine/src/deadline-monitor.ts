@@ -1,4 +1,12 @@
-import type { Epoch, NodeId, TrusteeSet, TxId, TxRecord } from "@quorate/core";
+import type {
+  Epoch,
+  NodeId,
+  TrusteeSet,
+  TxId,
+  TxRecord,
+  TxStatus,
+  ViolationType,
+} from "@quorate/core";
 import type { Clock, Logger, TallyStore } from "@quorate/ports";
 import { rendezvousRank } from "./rendezvous.ts";
 import type { TallyView } from "./tally-view.ts";
@@ -121,11 +129,13 @@ export class DeadlineMonitor {
     const status = view.status(txId);
     if (record === null || status === null || status === "ABORTED_BYZANTINE") return false;
     // Of what is archived the votes are gone: everybody would look silent.
-    if (record.absent !== null || view.isArchived(txId)) return false;
+    if (view.isArchived(txId)) return false;
     const set = this.#deps.sets().get(record.epoch);
     // So old an epoch's set is gone, and with it who was expected.
     if (set === undefined) return false;
-    if (status === "COLLECTING") return true;
+    // Also when silence was judged before and the threshold was lost since: nothing else would end it.
+    if (status === "COLLECTING" || isForbidden(status, record, view.violations(txId))) return true;
+    if (record.absent !== null) return false;
     // All have voted and nobody has a run of silence to end: there is nothing to judge.
     const votes = view.votes(txId);
     const missing = set.trustees.some(
@@ -134,4 +144,17 @@ export class DeadlineMonitor {
     );
     return missing || [...this.#streaks.values()].some((streak) => streak > 0);
   }
+}
+
+/** Whether an equivocation that was recorded by itself keeps the submitter from claiming it: only a decision ends it then. */
+function isForbidden(
+  status: TxStatus,
+  record: TxRecord,
+  violations: ReadonlyMap<NodeId, ReadonlySet<ViolationType>>,
+): boolean {
+  return (
+    status === "THRESHOLD_REACHED" &&
+    record.policy === "strict-abort" &&
+    [...violations.values()].some((types) => types.has("DOUBLE_VOTING"))
+  );
 }

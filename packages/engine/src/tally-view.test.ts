@@ -3,6 +3,7 @@ import {
   decide,
   decideClaim,
   decideConfirm,
+  doubleVotingEvidence,
   type EvidenceGrade,
   isArchived,
   type NodeId,
@@ -270,6 +271,23 @@ describe("single steps", () => {
     expect(plain(view.snapshot(txIdOf("a"))?.snapshot ?? ({} as TxSnapshot))).toEqual(
       plain((await tally.read("a")).snapshot),
     );
+  });
+
+  test("a violation that is recorded by itself is told of its transaction", async () => {
+    const tally = await new Tally().open();
+    const view = new TallyView();
+    await tally.do({ kind: "vote", id: "a", node: 0, value: 7 });
+    for (const set of tally.news()) view.apply(set);
+    const { nodeId, peerId } = nodeAt(cluster, 4);
+    const evidence = doubleVotingEvidence(vote(cluster, 4, "a", 7), vote(cluster, 4, "a", 8));
+    const who = { peerId, nodeId, grade: "PROOF", evidence } as const;
+    await tally.store.recordViolation({
+      violation: { ...who, txId: txIdOf("a"), type: "DOUBLE_VOTING", detectedAtMs: 0 },
+      ban: { ...who, reason: "DOUBLE_VOTING", bannedAtMs: 0 },
+    });
+    const [set] = tally.news();
+    expect(set && [...view.apply(set)]).toEqual([txIdOf("a")]);
+    expect(view.violations(txIdOf("a")).get(nodeId)).toEqual(new Set(["DOUBLE_VOTING"]));
   });
 
   test("a transaction that was there before the view began is not decided upon unread", async () => {

@@ -198,8 +198,11 @@ export class TallyView {
       } else if (change.kind === "violation") {
         const { txId, nodeId, type } = change.violation;
         const entry = this.#entries.get(txId);
-        if (entry !== undefined && nodeId !== null && !skip.has(txId))
+        if (entry !== undefined && nodeId !== null && !skip.has(txId)) {
           addTo(entry.violations, nodeId, type);
+          // One that is recorded by itself comes without the transaction's status.
+          touched.add(txId);
+        }
       }
     }
     return touched;

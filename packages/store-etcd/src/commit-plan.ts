@@ -1,4 +1,4 @@
-import { assert, LIMITS, type NodeId, type PeerId, type TxId } from "@quorate/core";
+import { assert, guardedPeers, LIMITS, type NodeId, type PeerId, type TxId } from "@quorate/core";
 import type { TxCommit } from "@quorate/ports";
 import type { ICompare, ITxnRequest } from "etcd3";
 import { banOps } from "./ban-ops.ts";
@@ -12,7 +12,8 @@ export interface PlannedCommit {
   /** Its place in the caller's list. */
   readonly index: number;
   readonly txId: TxId;
-  readonly voters: readonly PeerId[];
+  /** Peers that must not be banned for it to go through. */
+  readonly unbanned: readonly PeerId[];
   readonly request: ITxnRequest;
   /** Operations that etcd's limit counts for it. */
   readonly ops: number;
@@ -42,13 +43,13 @@ export function planCommit(
   index: number,
 ): PlannedCommit {
   const { txId } = writes;
-  const voters = [...new Set(writes.newVotes.map((vote) => vote.peerId))];
+  const unbanned = guardedPeers(writes);
   const puts = putsOf(keys, writes);
-  const failure = snapshotOps(keys, txId, voters);
-  const compare = guards(keys, { version, writes }, voters);
+  const failure = snapshotOps(keys, txId, unbanned);
+  const compare = guards(keys, { version, writes }, unbanned);
   const success = puts.map(({ key, value }) => put(key, value));
   const streaks = new Map([...writes.silenceStreaks].map(([node, { before }]) => [node, before]));
-  const fixed = Math.max(compare.length, snapshotOpCount(voters));
+  const fixed = Math.max(compare.length, snapshotOpCount(unbanned));
   // The outer Txn has one operation for this commit, and the epoch's guard; one guard more over the silent runs.
   const around = streaks.size > 0 ? 2 : 1;
   const grouped = success.length > UNGROUPED_PUTS_MAX;
@@ -65,7 +66,7 @@ export function planCommit(
   return {
     index,
     txId,
-    voters,
+    unbanned,
     request: { compare, success: outer, failure },
     ops,
     sizeBytes,
@@ -75,10 +76,14 @@ export function planCommit(
 }
 
 /** What must still be true. All are judged against the state before the whole outer Txn. */
-function guards(keys: Keys, { version, writes }: TxCommit, voters: readonly PeerId[]): ICompare[] {
+function guards(
+  keys: Keys,
+  { version, writes }: TxCommit,
+  unbanned: readonly PeerId[],
+): ICompare[] {
   const { txId } = writes;
   const compare = [unchanged(keys.status(txId), version)];
-  for (const peer of voters) compare.push(banOps(keys, peer).absent);
+  for (const peer of unbanned) compare.push(banOps(keys, peer).absent);
   // What opens must not have been decided before: of a purged transaction only the decision is left.
   if (writes.decision !== null || version === 0n) compare.push(absent(keys.decision(txId)));
   if (compare.length + writes.newVotes.length < LIMITS.etcdTxnOpsMax / 2) {

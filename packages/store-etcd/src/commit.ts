@@ -147,19 +147,19 @@ async function allConflict(
   options: CallOptions,
 ): Promise<void> {
   await Promise.all(
-    batch.map(async ({ index, txId, voters }) => {
-      outcomes.set(index, await readTransaction(hosts, reading, txId, voters, options));
+    batch.map(async ({ index, txId, unbanned }) => {
+      outcomes.set(index, await readTransaction(hosts, reading, txId, unbanned, options));
     }),
   );
 }
 
 function outcomeOf(
   reading: Reading,
-  { txId, voters, request }: PlannedCommit,
+  { txId, unbanned, request }: PlannedCommit,
   response: ITxnResponse,
   revision: bigint,
 ): CommitOutcome {
-  if (!response.succeeded) return conflict(reading, txId, voters, response.responses, revision);
+  if (!response.succeeded) return conflict(reading, txId, unbanned, response.responses, revision);
   assert(response.responses.length === request.success?.length, "etcd answers every put");
   return { kind: "committed", revision };
 }

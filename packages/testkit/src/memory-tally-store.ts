@@ -3,6 +3,7 @@ import {
   assert,
   type BanLift,
   type EvidenceGrade,
+  guardedPeers,
   type NodeId,
   type PeerId,
   type Receipt,
@@ -483,7 +484,7 @@ export class MemoryTallyStore implements TallyStore, Election, TallyMaintenance 
       ["decision", tx !== undefined || !shared.tombstones.has(writes.txId)],
       ["decision", writes.decision === null || (tx?.decision ?? null) === null],
       ["vote", writes.newVotes.every(({ vote }) => tx?.votes.has(vote.nodeId) !== true)],
-      ["ban", writes.newVotes.every(({ peerId }) => !shared.bans.has(peerId))],
+      ["ban", guardedPeers(writes).every((peerId) => !shared.bans.has(peerId))],
       [
         "silence",
         [...writes.silenceStreaks].every(
@@ -545,7 +546,7 @@ export class MemoryTallyStore implements TallyStore, Election, TallyMaintenance 
 
   #conflict({ writes }: TxCommit): CommitOutcome {
     const bans = new Map<PeerId, EvidenceGrade>();
-    for (const { peerId } of writes.newVotes) {
+    for (const peerId of guardedPeers(writes)) {
       const ban = this.#shared.bans.get(peerId)?.ban;
       if (ban !== undefined) bans.set(peerId, ban.grade);
     }

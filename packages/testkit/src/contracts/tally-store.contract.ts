@@ -213,6 +213,19 @@ export function tallyStoreContract(name: string, makeWorld: () => Promise<TallyW
         expect([...(await store.read(race)).snapshot.votes.keys()]).toEqual(["node-001"]);
       });
 
+      test("an OPINION is not written over a PROOF that its writer has not heard of", async () => {
+        const [crime, other] = [txIdOf("tx-crime"), txIdOf("tx-other")];
+        const dissent = fixture.vote(0, other, EIGHT);
+        await cast(other, dissent, fixture.vote(1, other, SEVEN), fixture.vote(2, other, SEVEN));
+        const commit = await prepare(other, fixture.vote(3, other, SEVEN));
+        expect(commit.writes.bans).toMatchObject([{ peerId: dissent.peerId, grade: "OPINION" }]);
+        await cast(crime, fixture.vote(0, crime, SEVEN));
+        await cast(crime, fixture.vote(0, crime, EIGHT));
+        const { bans } = conflictOf((await store.commit([commit], epochVersion))[0]);
+        expect([...bans]).toEqual([[dissent.peerId, "PROOF"]]);
+        expect((await store.readBans()).bans.get(dissent.peerId)?.grade).toBe("PROOF");
+      });
+
       test("a standalone violation is recorded and bans once", async () => {
         const entry = forgery(fixture, set);
         expect(await store.recordViolation(entry)).toBe(true);
