@@ -1,4 +1,5 @@
 import { FAULT_POINTS } from "@quorate/engine";
+import { changeEpoch } from "./epoch-change.ts";
 import { type Fault, randomOf } from "./faults.ts";
 import { forgeBan, forgeStatus } from "./intruder.ts";
 import type { NodeSeat } from "./node-seat.ts";
@@ -48,6 +49,13 @@ function begin(world: World, fault: Fault): (() => void) | null {
     case "node-pause":
       strike();
       return pause(node().process);
+    case "power-cut":
+      strike();
+      for (const seat of world.nodes) seat.crash(random.below(fault.forMs), "power cut");
+      return null;
+    case "epoch-change":
+      changeEpoch(world, random);
+      return null;
     case "node-disk-full": {
       strike();
       const { disk } = node();
@@ -66,7 +74,8 @@ function begin(world: World, fault: Fault): (() => void) | null {
     }
     case "node-clock-jump":
       strike();
-      node().skewMs = Math.round((fault.extent - 0.5) * 20_000);
+      // Mostly as NTP would correct it; now and then as somebody types it.
+      node().skewMs = Math.round((fault.extent - 0.5) * (random.next() < 0.25 ? 200_000 : 20_000));
       return null;
     case "submitter-crash":
       strike();

@@ -14,6 +14,14 @@ import type { World } from "./world.ts";
 /** Keeps a flood within a second of CPU. */
 const FLOOD_FRAMES = 12;
 
+const BANNED_FOR: ReadonlySet<string> = new Set([
+  "double-voter",
+  "equivocator",
+  "minority-voter",
+  "bad-signature",
+  "impostor",
+]);
+
 /** A trustee that has left the protocol. It has a good key, a place in the mesh and a presence, and signs what it likes. */
 export class ByzantinePeer {
   readonly #world: World;
@@ -21,12 +29,14 @@ export class ByzantinePeer {
   readonly #identity: TestNode;
   readonly #gossip: MemoryGossip;
   readonly #random: SeededRandom;
+  readonly #patience: number;
 
   constructor(world: World, bad: Byzantine, identity: TestNode) {
     this.#world = world;
     this.#bad = bad;
     this.#identity = identity;
     this.#random = world.stream(`byzantine/${bad.index}`);
+    this.#patience = this.#random.next() < 0.4 ? 0 : this.#random.next();
     this.#gossip = new MemoryGossip(identity, world.network);
     // It forwards, so that it is in nobody's way to be heard.
     this.#gossip.setValidator(() => "ACCEPT");
@@ -52,6 +62,9 @@ export class ByzantinePeer {
   #act(tx: Plan["transactions"][number]): void {
     const { clock, protocol } = this.#world;
     const wrong = (tx.value + 1n + BigInt(this.#random.below(3))) % 2n ** 64n;
+    // Who misbehaves at once is out at once: some wait for their moment.
+    if (BANNED_FOR.has(this.#bad.kind) && this.#random.next() < this.#patience)
+      return this.#say(tx.txId, tx.value);
     switch (this.#bad.kind) {
       case "double-voter":
         this.#say(tx.txId, tx.value);
@@ -121,10 +134,11 @@ export class ByzantinePeer {
     value: bigint,
     { name, isForged = false }: { readonly name?: NodeId; readonly isForged?: boolean } = {},
   ): Uint8Array {
-    const { cluster, clock } = this.#world;
+    const { tally, cluster, clock } = this.#world;
+    const { clusterId, epoch } = tally.config?.set ?? cluster.set;
     const vote: Vote = {
-      clusterId: cluster.set.clusterId,
-      epoch: cluster.set.epoch,
+      clusterId,
+      epoch,
       txId: unwrap(parseTxId(txId)),
       value: unwrap(parseValue(value)),
       nodeId: name ?? this.#identity.nodeId,

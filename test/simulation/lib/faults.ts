@@ -6,6 +6,8 @@ export type FaultKind =
   | "node-crash"
   | "node-crash-at-point"
   | "node-pause"
+  /** All trustees' processes die together. */
+  | "power-cut"
   | "node-disk-full"
   | "node-disk-slow"
   | "node-clock-jump"
@@ -46,6 +48,8 @@ export type FaultKind =
   | "rpc-reply-lost"
   | "rpc-down"
   | "rpc-lies"
+  /** An operator changes the threshold, or takes a trustee out, or puts it back in. */
+  | "epoch-change"
   // Somebody who can write to etcd.
   | "intruder-forges-ban"
   | "intruder-forges-status";
@@ -82,6 +86,7 @@ export const FAULT_SHAPES: readonly FaultShape[] = [
   shape("node-crash", 6, 12_000),
   shape("node-crash-at-point", 5, 20_000),
   shape("node-pause", 4, 12_000),
+  shape("power-cut", 2, 8_000),
   shape("node-disk-full", 2, 8_000),
   shape("node-disk-slow", 3, 20_000),
   shape("node-clock-jump", 3, 1),
@@ -117,6 +122,7 @@ export const FAULT_SHAPES: readonly FaultShape[] = [
   shape("rpc-reply-lost", 3, 15_000),
   shape("rpc-down", 3, 12_000),
   shape("rpc-lies", 4, 15_000),
+  shape("epoch-change", 3, 1),
   shape("intruder-forges-ban", 2, 1),
   shape("intruder-forges-status", 2, 1),
 ];

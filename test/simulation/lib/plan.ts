@@ -95,7 +95,7 @@ export function drawPlan(seed: number): Plan {
   const honest = Array.from({ length: trustees }, (_, i) => i).filter((i) => !bad.has(i));
   const casts = transactions.flatMap((tx) => drawCasts(random, tx, honest));
   // One in eight runs has no fault at all, and then must be perfect.
-  const faultCount = random.next() < 0.125 ? 0 : 2 + random.below(30);
+  const faultCount = random.next() < 0.1 ? 0 : 2 + random.below(36);
   return {
     seed,
     trustees,
@@ -125,7 +125,7 @@ function drawTransactions(
   stormMs: number,
 ): Plan["transactions"] {
   let atMs = 0;
-  return Array.from({ length: 5 + random.below(14) }, (_, i) => {
+  return Array.from({ length: 6 + random.below(20) }, (_, i) => {
     atMs = random.next() < 0.4 ? atMs + random.below(60) : random.below(Math.floor(stormMs * 0.85));
     return { txId: `tx-${seed}-${i}`, value: drawValue(random), atMs };
   });

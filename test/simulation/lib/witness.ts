@@ -1,3 +1,4 @@
+import type { TrusteeSet } from "@quorate/core";
 import type {
   AuditLog,
   ChangeSet,
@@ -13,6 +14,7 @@ import type { Finding, LawName, Roll } from "./laws/law.ts";
 import { ReceiptLaw } from "./laws/receipt-law.ts";
 import { SubmissionLaw } from "./laws/submission-law.ts";
 import { TallyLaw } from "./laws/tally-law.ts";
+import type { Plan } from "./plan.ts";
 import type { World } from "./world.ts";
 
 /** Findings beyond so many say nothing new. */
@@ -27,6 +29,7 @@ export class Witness {
   readonly history: HistoryLaw;
   readonly receipts = new ReceiptLaw();
   readonly #world: World;
+  readonly #roll: Roll;
   /** Answers RECORDED, by transaction and trustee. */
   readonly #promised = new Map<string, bigint>();
   #isForging = false;
@@ -36,7 +39,7 @@ export class Witness {
     const { cluster, plan } = world;
     const roll: Roll = {
       clusterId: cluster.set.clusterId,
-      threshold: plan.threshold,
+      epochs: new Map(),
       strictAbort: plan.policy === "strict-abort",
       members: cluster.nodes.map(({ nodeId, peerId, signer: { publicKey } }, i) => ({
         nodeId,
@@ -45,11 +48,19 @@ export class Witness {
         isHonest: !plan.byzantine.some(({ index }) => index === i),
       })),
     };
+    this.#roll = roll;
+    this.epochBegins(cluster.set);
     const accuse = (law: LawName, text: string): void => this.accuse(law, text);
     this.tally = new TallyLaw(roll, accuse);
     this.conflicts = new ConflictLaw(roll, this.tally);
     this.submissions = new SubmissionLaw(this.tally, accuse);
     this.history = new HistoryLaw(this.tally, accuse);
+  }
+
+  /** Another trustee set may be in force from now on. */
+  epochBegins({ epoch, threshold, trustees }: TrusteeSet): void {
+    const nodeIds = new Set<string>(trustees.map(({ nodeId }) => nodeId));
+    this.#roll.epochs.set(epoch, { threshold, nodeIds });
   }
 
   accuse(law: LawName, text: string): void {
@@ -189,10 +200,27 @@ export class Witness {
 
   /** What was promised and is not there. */
   atEnd(): void {
+    const { plan } = this.#world;
+    if (plan.faults.length === 0 && plan.byzantine.length === 0) this.#atEndOfCalm(plan);
     for (const [key, value] of this.#promised) {
       const [txId = "", nodeId = ""] = key.split(" ");
       if (this.tally.transactions.get(txId)?.votes.get(nodeId) !== value)
         this.accuse("I8 no accepted vote is lost", `${nodeId}'s vote on ${txId} is gone`);
+    }
+  }
+
+  /** Nothing failed and nobody lied: whatever enough trustees agreed on in time is on the chain. */
+  #atEndOfCalm(plan: Plan): void {
+    for (const { txId, value, atMs } of plan.transactions) {
+      const casts = plan.casts.filter((cast) => cast.txId === txId);
+      const agree = casts.filter((cast) => cast.value === value);
+      const inTime = casts.every((cast) => cast.atMs - atMs < plan.deadlineMs / 2);
+      const noSkew = plan.clocks.every(({ skewMs }) => Math.abs(skewMs) < 1_000);
+      if (agree.length < casts.length || casts.length < plan.threshold || !inTime || !noSkew)
+        continue;
+      const status = this.tally.transactions.get(txId)?.status;
+      if (status !== "CONFIRMED")
+        this.accuse("a calm world confirms everything", `${txId} is ${status ?? "unknown"}`);
     }
   }
 }

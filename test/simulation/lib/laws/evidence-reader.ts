@@ -25,7 +25,8 @@ export function whyUnproven(roll: Roll, peerId: string, evidence: unknown): stri
         voters.set(read.nodeId, read.value);
       }
       const values = new Set(voters.values());
-      if (voters.size < roll.threshold) return "no majority";
+      const threshold = roll.epochs.get(Number(vote.epoch))?.threshold ?? Number.POSITIVE_INFINITY;
+      if (voters.size < threshold) return "no majority";
       return values.size === 1 && !values.has(vote.value) ? null : "no dissent";
     }
     case "INVALID_SIGNATURE":
@@ -44,6 +45,7 @@ function genuine(roll: Roll, json: unknown): ReadVote | null {
   const vote = proof === null ? null : readLeaf(proof.leaf);
   if (proof === null || vote === null || vote.clusterId !== roll.clusterId) return null;
   const member = roll.members.find(({ nodeId }) => nodeId === vote.nodeId);
+  if (roll.epochs.get(Number(vote.epoch))?.nodeIds.has(vote.nodeId) !== true) return null;
   return member !== undefined && isSignedBy(member.publicKey, proof) ? vote : null;
 }
 

@@ -18,6 +18,7 @@ export type LawName =
   | "one live nonce"
   | "fenced leaders change nothing"
   | "everything settles"
+  | "a calm world confirms everything"
   | "no assertion fails";
 
 export interface Finding {
@@ -31,7 +32,11 @@ export type Accuse = (law: LawName, text: string) => void;
 /** Who is who, as the laws need it: not the product's own types. */
 export interface Roll {
   readonly clusterId: string;
-  readonly threshold: number;
+  /** By epoch; grows. */
+  readonly epochs: Map<
+    number,
+    { readonly threshold: number; readonly nodeIds: ReadonlySet<string> }
+  >;
   readonly strictAbort: boolean;
   readonly members: readonly {
     readonly nodeId: string;

@@ -12,6 +12,8 @@ export interface TxFold {
   /** Somebody with access to etcd wrote into it. */
   isTampered: boolean;
   isArchived: boolean;
+  /** Under which it opened. */
+  epoch: number;
 }
 
 interface BanFold {
@@ -54,6 +56,7 @@ export class TallyLaw {
       decision: null,
       isTampered: false,
       isArchived: false,
+      epoch: 1,
     };
     this.transactions.set(txId, made);
     return made;
@@ -63,6 +66,7 @@ export class TallyLaw {
   published({ revision, changes }: ChangeSet, isForged: boolean): void {
     const touched = new Set<string>();
     const bannedBefore = new Set(this.bans.keys());
+    for (const change of changes) if (change.kind === "record") this.#record(change);
     for (const change of changes)
       if (change.kind === "vote") {
         touched.add(change.txId);
@@ -86,6 +90,17 @@ export class TallyLaw {
     for (const txId of touched) this.#counts(txId, revision);
   }
 
+  #record({ txId, record }: Extract<Change, { kind: "record" }>): void {
+    const tx = this.fold(txId);
+    if (tx.status !== null && tx.epoch !== record.epoch && !tx.isTampered)
+      this.#accuse("the state machine", `${txId} moved from epoch ${tx.epoch} to ${record.epoch}`);
+    tx.epoch = record.epoch;
+  }
+
+  #thresholdOf({ epoch }: TxFold): number {
+    return this.#roll.epochs.get(epoch)?.threshold ?? Number.POSITIVE_INFINITY;
+  }
+
   #vote(
     { txId, vote, peerId }: Extract<Change, { kind: "vote" }>,
     bannedBefore: ReadonlySet<string>,
@@ -101,6 +116,8 @@ export class TallyLaw {
       read.clusterId === this.#roll.clusterId &&
       read.nodeId === vote.vote.nodeId &&
       read.value === vote.vote.value &&
+      Number(read.epoch) === tx.epoch &&
+      this.#roll.epochs.get(tx.epoch)?.nodeIds.has(read.nodeId) === true &&
       isSignedBy(member.publicKey, vote.proof);
     if (!isGenuine) return this.#accuse("votes are genuine", `${txId} got a vote that is none`);
     if (tx.votes.has(read.nodeId))
@@ -138,10 +155,10 @@ export class TallyLaw {
     }
     tx.decision = { kind: "SUBMIT", value: decision.value };
     const agreeing = [...tx.votes.values()].filter((value) => value === decision.value).length;
-    if (agreeing < this.#roll.threshold)
+    if (agreeing < this.#thresholdOf(tx))
       this.#accuse(
         "I2 no effect without votes",
-        `${txId} is claimed with ${agreeing} votes of ${this.#roll.threshold}`,
+        `${txId} is claimed with ${agreeing} votes of ${this.#thresholdOf(tx)}`,
       );
     for (const [nodeId, value] of tx.votes) {
       if (value === decision.value) continue;
@@ -172,7 +189,7 @@ export class TallyLaw {
       this.#accuse("the state machine", `${txId} is aborted without a decision to abort`);
     if (status !== "THRESHOLD_REACHED") return;
     const most = Math.max(0, ...tx.counts.values());
-    if (most < this.#roll.threshold)
+    if (most < this.#thresholdOf(tx))
       this.#accuse("I2 no effect without votes", `${txId} has its threshold with ${most} votes`);
   }
 
