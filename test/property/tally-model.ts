@@ -156,14 +156,15 @@ export class TallyModel {
         : {
             kind: "conflict",
             fresh: this.snapshot(entry.tx),
-            bans: entry.votes
-              .filter(({ node }) => this.bans.has(node))
-              .map(({ node }) => [node, this.bans.get(node)?.grade]),
+            bans: guarded(entry)
+              .filter((node) => this.bans.has(node))
+              .map((node) => [node, this.bans.get(node)?.grade]),
           },
     );
   }
 
-  #guardsHold({ tx, age, votes, decision, streaks }: CommitEntry): boolean {
+  #guardsHold(entry: CommitEntry): boolean {
+    const { tx, age, votes, decision, streaks } = entry;
     const stored = this.txs.get(tx);
     const version = this.#past[this.readAt(age)]?.versions.get(tx) ?? 0;
     const undecided = !this.decisions.has(tx);
@@ -171,7 +172,8 @@ export class TallyModel {
       version === (stored?.version ?? 0) &&
       (stored !== undefined || undecided) &&
       (decision === null || undecided) &&
-      votes.every(({ node }) => !this.bans.has(node) && stored?.votes.has(node) !== true) &&
+      votes.every(({ node }) => stored?.votes.has(node) !== true) &&
+      guarded(entry).every((node) => !this.bans.has(node)) &&
       streaks.every(({ off }) => !off)
     );
   }
@@ -303,6 +305,12 @@ export class TallyModel {
       epochVersion: this.epochVersion,
     });
   }
+}
+
+/** Whom a commit takes to be free: those whose votes it records, and those it bans for an opinion, which must not weaken a proof. */
+function guarded({ votes, bans }: CommitEntry): readonly number[] {
+  const opinions = bans.filter(({ grade }) => grade === "OPINION");
+  return [...new Set([...votes, ...opinions].map(({ node }) => node))];
 }
 
 export const violationKey = (tx: string, node: number, type: ViolationType): string =>
