@@ -189,6 +189,21 @@ test("silences that are judged at the same time are all counted", async () => {
   expect(streaks.get(nodeAt(world.cluster, 4).nodeId)).toBe(ids.length);
 });
 
+test("the silent run of a trustee that is out by now makes no later transaction worth a judgement", async () => {
+  await open({ protocol: { deadlineMs: 1_000, silenceStreakMax: 2 }, running: 1 });
+  const round = async (id: string): Promise<void> => {
+    for (let i = 0; i < 4; i++) world.nodes[0]?.pipeline.offer(vote(world.cluster, i, id, 7));
+    await world.clock.advance(5_000);
+    expect((await world.snapshot(id)).status).toBe("THRESHOLD_REACHED");
+  };
+  await round("tx-1");
+  await round("tx-2");
+  expect(world.changes("ban")).toHaveLength(1);
+  expect(commits()).toBe(2);
+  await round("tx-3");
+  expect(commits()).toBe(2);
+});
+
 test("a transaction that comes back into view without its record keeps its deadline", async () => {
   const monitors = await open({ protocol: { deadlineMs: 2_000 }, running: 2, viewEntriesMax: 2 });
   const [a, b] = world.nodes;

@@ -136,13 +136,15 @@ export class DeadlineMonitor {
     // Also when silence was judged before and the threshold was lost since: nothing else would end it.
     if (status === "COLLECTING" || isForbidden(status, record, view.violations(txId))) return true;
     if (record.absent !== null) return false;
-    // All have voted and nobody has a run of silence to end: there is nothing to judge.
+    // All who are waited for have voted and none of them has a run of silence to end: there is nothing to judge. Whoever is
+    // out keeps the run that put him out, and it is nobody's business here.
     const votes = view.votes(txId);
-    const missing = set.trustees.some(
-      (t) =>
-        !votes.has(t.nodeId) && !record.excluded.includes(t.nodeId) && !view.bans.has(t.peerId),
+    return set.trustees.some(
+      ({ nodeId, peerId }) =>
+        !record.excluded.includes(nodeId) &&
+        !view.bans.has(peerId) &&
+        (!votes.has(nodeId) || (this.#streaks.get(nodeId) ?? 0) > 0),
     );
-    return missing || [...this.#streaks.values()].some((streak) => streak > 0);
   }
 }
 

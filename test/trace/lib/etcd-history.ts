@@ -30,6 +30,8 @@ export interface EtcdHistory {
   readonly commits: ReadonlyMap<string, readonly Commit[]>;
   readonly bans: ReadonlyMap<string, readonly BanEvent[]>;
   readonly sets: ReadonlyMap<number, TrusteeSetSight>;
+  /** Everybody's silent run as each judgement found it, as far as the record tells. */
+  readonly runsBefore: ReadonlyMap<Commit, ReadonlyMap<string, number>>;
   /** Violations that are not part of a commit. */
   readonly accusations: readonly Call[];
   readonly refusals: readonly Refusal[];
@@ -71,17 +73,18 @@ export function etcdHistory(cluster: string, runs: readonly Run[]): EtcdHistory 
   }
   const sets = trusteeSets(sights);
   const inOrder = [...commits.values()].flat();
-  refusals.push(
-    ...epochRefusals(cluster, inOrder, sights),
-    ...runRefusals(cluster, inOrder, sights),
-  );
+  const nameOf = (peerId: string): string | undefined =>
+    [...sets.values()].flatMap((set) => set.trustees).find((t) => t.peerId === peerId)?.nodeId;
+  const silence = followRuns(cluster, inOrder, sights, nameOf);
+  refusals.push(...epochRefusals(cluster, inOrder, sights), ...silence.refusals);
   const bans = banEvents(inOrder, sights);
   refusals.push(...unwrittenBans(cluster, bans, inOrder, calls));
   const accusations = calls.filter(
     ({ step, outcome }) => step.op === "etcd.violation" && outcome.kind !== "nothing",
   );
   refusals.push(...wrongAccusations(cluster, accusations));
-  return { commits, bans, sets, accusations, refusals, counts };
+  const { runsBefore } = silence;
+  return { commits, bans, sets, runsBefore, accusations, refusals, counts };
 }
 
 interface Attempt extends Call {
@@ -236,30 +239,37 @@ function epochRefusals(
   });
 }
 
-/** The guard over silent runs: they are what the commit took them to be. */
-function runRefusals(
+/** Follows the silent runs through all commits: each is guarded on those that it names, and each judgement sees all. */
+function followRuns(
   cluster: string,
   commits: readonly Commit[],
   sights: readonly Sighting[],
-): readonly Refusal[] {
+  nameOf: (peerId: string) => string | undefined,
+): Pick<EtcdHistory, "runsBefore" | "refusals"> {
   const runs = new Map<string, number>();
+  const runsBefore = new Map<Commit, ReadonlyMap<string, number>>();
+  const refusals: Refusal[] = [];
   const lifts = sights
     .flatMap(({ sight }) => (sight.what === "ban" && sight.ban === null ? [sight] : []))
-    .map(({ revision }) => BigInt(revision))
-    .sort((a, b) => Number(a - b));
-  const found: Refusal[] = [];
-  let revision = 0n;
+    .map(({ revision, peerId }) => ({ revision: BigInt(revision), nodeId: nameOf(peerId) }))
+    .sort((a, b) => Number(a.revision - b.revision));
+  let lifted = 0;
   for (const commit of commits.toSorted((a, b) => Number(a.revision - b.revision))) {
-    // A lift ends a run too; whose it was does not matter to a check that may only refuse what is certain.
-    if (lifts.some((lift) => lift > revision && lift < commit.revision)) runs.clear();
-    revision = commit.revision;
-    for (const { nodeId, before, after } of commit.step.silence) {
+    // A lift ends a run; a ban that was struck leaves it. Which it was is not told, so that nothing is known then.
+    for (let lift = lifts[lifted]; lift !== undefined && lift.revision < commit.revision; ) {
+      if (lift.nodeId !== undefined) runs.delete(lift.nodeId);
+      lift = lifts[++lifted];
+    }
+    const { step } = commit;
+    if (step.silence.length > 0 || step.record?.absent != null)
+      runsBefore.set(commit, new Map(runs));
+    for (const { nodeId, before, after } of step.silence) {
       const known = runs.get(nodeId);
       if (known !== undefined && known !== before)
-        found.push(
+        refusals.push(
           refusal(
             cluster,
-            commit.step.txId,
+            step.txId,
             commit.call,
             `the silent runs' guard: ${nodeId} had a run of ${known}, and it was committed on ${before}`,
           ),
@@ -267,7 +277,7 @@ function runRefusals(
       runs.set(nodeId, after);
     }
   }
-  return found;
+  return { runsBefore, refusals };
 }
 
 function banEvents(

@@ -331,9 +331,13 @@ class TraceBuilder {
     }
   }
 
-  /** The silent runs that the commit was decided on; that they are those which stood is checked over all transactions. */
-  #runsElsewhere({ call, step }: Commit): void {
-    const before = new Map(step.silence.map((s) => [s.nodeId, s.before]));
+  /** The silent runs as the commit found them; that it was decided on those is checked over all transactions. */
+  #runsElsewhere(commit: Commit): void {
+    const { call, step } = commit;
+    const before = new Map([
+      ...(this.#history.runsBefore.get(commit) ?? []),
+      ...step.silence.map((s) => [s.nodeId, s.before] as const),
+    ]);
     for (const { nodeId } of this.#set.trustees) this.#name(nodeId);
     const runs = this.#set.trustees
       .map(({ nodeId }) => [this.#name(nodeId), this.#capped(before.get(nodeId) ?? 0)] as const)
