@@ -21,7 +21,7 @@ Submit ==
 (* FINALIZED in PostgreSQL first, then CONFIRMED in etcd. *)
 ConfirmFinalized ==
   /\ \E tx \in TxIds :
-       /\ row[tx] = "FINALIZED" \/ Flawed("confirmed-when-sent") /\ row[tx] = "ASSIGNED"
+       /\ row[tx] = "FINALIZED" \/ (Flawed("confirmed-when-sent") /\ row[tx] = "ASSIGNED")
        /\ Confirm(tx)
   /\ UNCHANGED submissionVars
 

@@ -98,7 +98,7 @@ Gather(S, new, doubles, seen) == [
 Effective(G) ==
   {n \in Trustees :
      G.votes[n] # NONE /\ (n \notin G.equivocators \/ Flawed("equivocator-counts"))}
-Count(S, new, G, v) ==
+VotesFor(S, new, G, v) ==
   IF Flawed("count-before-store")
   THEN S.counts[v] + Cardinality({b \in new : b[2] = v})
   ELSE Cardinality({n \in Effective(G) : G.votes[n] = v})
@@ -106,11 +106,11 @@ Count(S, new, G, v) ==
 (* What has been submitted is the majority, whatever is found out about its voters later. *)
 Winners(S, new, G) ==
   IF S.status \in {"SUBMITTED", "CONFIRMED"} THEN {S.value}
-  ELSE {v \in Values : Count(S, new, G, v) >= Threshold}
+  ELSE {v \in Values : VotesFor(S, new, G, v) >= Threshold}
 
 (* Whoever stands against a value that has t votes, whichever came first (spec 3.1 type 2). *)
 Against(S, new, G, winner) ==
-  IF Count(S, new, G, winner) < Threshold THEN {}
+  IF VotesFor(S, new, G, winner) < Threshold THEN {}
   ELSE {n \in Effective(G) \ Criminals(S, "MINORITY_VOTE") :
           /\ G.votes[n] # winner
           /\ ~Flawed("dissent-first-missed") \/ \E b \in new : b[1] = n}
@@ -123,11 +123,11 @@ Aborted(reason) == [status |-> "ABORTED_BYZANTINE", value |-> NONE, abort |-> re
 (* Rule 4: no value can reach t any more, even if all who may still vote agreed. *)
 IsHopeless(S, new, G) ==
   \A v \in Values :
-    Count(S, new, G, v)
+    VotesFor(S, new, G, v)
       + Cardinality({n \in Trustees \ (G.banned \cup G.excluded) : G.votes[n] = NONE}) < Threshold
 
 Judge(S, new, G, W, M, judge) ==
-  IF S.status \in {"CONFIRMED", "ABORTED_BYZANTINE"}
+  IF \/ S.status \in {"CONFIRMED", "ABORTED_BYZANTINE"}
      \/ S.status = "SUBMITTED" /\ ~Flawed("abort-after-claim")
     THEN Verdict(S.status, S.value)
   ELSE IF Policy = "strict-abort" /\ G.equivocators # {}
@@ -175,7 +175,7 @@ Outcome(S, new, doubles, seen, G, W, M, verdict, silence) == [
   status     |-> verdict.status,
   votes      |-> G.votes,
   counts     |-> [v \in Values |->
-                    IF Flawed("count-before-store") THEN Count(S, new, G, v)
+                    IF Flawed("count-before-store") THEN VotesFor(S, new, G, v)
                     ELSE Cardinality({n \in Trustees : G.votes[n] = v})],
   value      |-> verdict.value,
   unanimous  |-> IsUnanimous(G, W, verdict.value, G.equivocators \cup M \cup Criminals(S, "MINORITY_VOTE")),

@@ -106,7 +106,7 @@ function brokenProperty(
   invariants: readonly string[],
 ): string | null {
   const message = error_message ?? "";
-  switch (error_type) {
+  switch (error_type ?? "") {
     case "InvariantViolation":
       // The checker counts them, from 0.
       return invariants[Number(/^Invariant (\d+) violated/.exec(message)?.[1])] ?? message;
