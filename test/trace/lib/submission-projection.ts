@@ -246,13 +246,13 @@ function nonceEntries(
     stored.set(attempt.bytes, taken);
     if (call.step.op !== "pg.attempt" || attempt.kind === "ORIGINAL") continue;
     const { lease } = call.step;
+    // Told with each; that it was skipped counts once, before whichever comes first.
     const skipped = carried === null ? [{ do: "skipped", n: 1 } as const] : [];
-    const first = entries.length === 0 ? skipped : [];
     const entry = add(
       call,
       lease,
       (names) => [
-        ...first,
+        ...skipped,
         { do: "attempt", p: names.leader(lease), n: names.nonce(nonce), kind: attempt.kind },
       ],
       [taken],
@@ -385,8 +385,9 @@ function projection(
 /** False for what the chain did and was told already. */
 function isNew(fields: Readonly<Record<string, Tla>>, seen: Set<string>): boolean {
   const { do: what, n } = fields;
-  if (what !== "mine" && what !== "mine foreign" && what !== "finality") return true;
-  const key = `${what === "finality" ? "final" : "mined"} ${JSON.stringify(n)}`;
+  const chain = what === "mine" || what === "mine foreign";
+  if (!chain && what !== "finality" && what !== "skipped") return true;
+  const key = `${chain ? "mined" : what} ${JSON.stringify(n)}`;
   if (seen.has(key)) return false;
   seen.add(key);
   return true;
