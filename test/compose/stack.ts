@@ -1,5 +1,7 @@
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { waitUntil } from "@quorate/devkit";
+import { parse } from "yaml";
 import { type ContainerState, describeState, isWell, parseInspect } from "./container-state.ts";
 import type { Engine } from "./engine.ts";
 import type { ImageVariables } from "./images.ts";
@@ -55,7 +57,13 @@ export function openStack(request: StackRequest): Stack {
   const { engine, root, project, clusterDirectory, variables, leftOut, onState, signal } = request;
   const env = { ...engine.env, ...variables };
   const [program, ...first] = engine.compose;
-  const file = ["--env-file", join(clusterDirectory, "compose.env"), "--profile", "anvil"];
+  const override = join(clusterDirectory, "compose.override.json");
+  const file = [
+    `--file=${join(root, "docker-compose.yml")}`,
+    `--file=${override}`,
+    `--env-file=${join(clusterDirectory, "compose.env")}`,
+    "--profile=anvil",
+  ];
   const mustCompose = (args: readonly string[], timeoutMs: number): Promise<string> =>
     must(program, [...first, "-p", project, ...file, ...args], {
       cwd: root,
@@ -111,9 +119,16 @@ export function openStack(request: StackRequest): Stack {
     exec,
     typed: (service, words) => mustCompose(["exec", "-T", service, ...words], COMMAND_MS),
     up: async () => {
-      const services = (await mustCompose(["config", "--services"], COMMAND_MS))
-        .split("\n")
-        .filter((service) => service !== "" && !leftOut.includes(service));
+      const whole: { services: object } = parse(
+        await readFile(join(root, "docker-compose.yml"), "utf8"),
+        { merge: true },
+      );
+      const services = Object.keys(whole.services).filter((name) => !leftOut.includes(name));
+      // No container asks anybody beyond this machine: a name that nobody here has is answered at once.
+      const alone = services
+        .filter((service) => service !== "archive-owner")
+        .map((service) => [service, { dns: ["127.0.0.1"] }]);
+      await writeFile(override, JSON.stringify({ services: Object.fromEntries(alone) }));
       await mustCompose(["up", "-d", ...services], UP_MS);
     },
     untilWell: async () => {
