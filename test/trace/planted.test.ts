@@ -2,13 +2,14 @@ import { describe, expect, test } from "vitest";
 import type { Refusal } from "./lib/refusal.ts";
 import { type Spot, Tape } from "./lib/tape.ts";
 
-const FIXTURES = ["consensus", "double-vote", "silent"] as const;
+const FIXTURES = ["consensus", "double-vote", "silent", "foreign"] as const;
 
 describe("what real runs recorded", () => {
   test.each(FIXTURES)("%s: every step is a step of the model", (name) => {
     const report = Tape.fixture(name).check();
     expect(report.refusals).toEqual([]);
-    expect(report.clusters).toMatchObject([{ transactions: 1, votingShapes: 1 }]);
+    expect(report.clusters).toMatchObject([{ unknownSets: 0, beyondTheModel: 0 }]);
+    expect(report.clusters[0]?.commits).toBeGreaterThan(4);
   });
 
   test("a commit whose reply was lost is known by what follows it", () => {
@@ -315,6 +316,38 @@ const PLANTED: readonly Planted[] = [
     },
     by: "TraceSubmission",
     guard: /nobody saw such a receipt or count/,
+  },
+  {
+    name: "a result that goes again before its nonce is gone for good",
+    fixture: "foreign",
+    plant: (tape) => {
+      tape.remove((line) => line.line === "saw" && line.sight.what === "count");
+      return tape.begin("pg.finalize", ({ state }) => state === "FINALIZED_FOREIGN").spot;
+    },
+    by: "TraceSubmission",
+    guard: /nobody saw such a receipt or count/,
+  },
+  {
+    name: "a new nonce while the old one may still be mined",
+    fixture: "foreign",
+    plant: (tape) => {
+      const foreign = tape.begin("pg.finalize", ({ state }) => state === "FINALIZED_FOREIGN");
+      const [item] = foreign.line.step.items;
+      const again = tape.last("pg.reserve", ({ items }) =>
+        items.some(({ txId }) => txId === item?.txId),
+      );
+      // While its first nonce is only sent.
+      const taken = tape.begin("pg.reserve", ({ items }) =>
+        items.some(({ txId }) => txId === item?.txId),
+      );
+      const sent = tape.endOf(taken);
+      const end = tape.endOf(again);
+      tape.replace(again.spot, { ...again.line, at: sent.line.at + 1 });
+      tape.replace(end.spot, { ...end.line, at: sent.line.at + 2 });
+      return again.spot;
+    },
+    by: "TraceSubmission",
+    guard: /it has no other live nonce/,
   },
   {
     name: "an inclusion of somebody else's transaction",

@@ -102,17 +102,7 @@ type StepOf<Op extends StepOp> = Extract<Step, { readonly op: Op }>;
 const nonceStep = { lease: digits, nonce: digits };
 const sender = { chainId: wholeNumber, sender: hex };
 
-const taking = <Op extends "pg.assign" | "pg.reserve">(op: Op): Reader<Step> =>
-  objectOf<StepOf<"pg.assign" | "pg.reserve">>({
-    op: wordOf<"pg.assign" | "pg.reserve">([op]),
-    lease: digits,
-    items: listOf(item, LIMITS.chainBatchMax),
-  });
-const halting = <Op extends "pg.freeze" | "pg.thaw">(op: Op): Reader<Step> =>
-  objectOf<StepOf<"pg.freeze" | "pg.thaw">>({
-    op: wordOf<"pg.freeze" | "pg.thaw">([op]),
-    ...sender,
-  });
+const taking = { lease: digits, items: listOf(item, LIMITS.chainBatchMax) };
 
 const STEPS: Readonly<Record<StepOp, Reader<Step>>> = {
   "etcd.commit": objectOf<StepOf<"etcd.commit">>({
@@ -167,8 +157,8 @@ const STEPS: Readonly<Record<StepOp, Reader<Step>>> = {
     value: digits,
     decisionRevision: digits,
   }),
-  "pg.assign": taking("pg.assign"),
-  "pg.reserve": taking("pg.reserve"),
+  "pg.assign": objectOf<StepOf<"pg.assign">>({ op: literal("pg.assign"), ...taking }),
+  "pg.reserve": objectOf<StepOf<"pg.reserve">>({ op: literal("pg.reserve"), ...taking }),
   "pg.attempt": objectOf<StepOf<"pg.attempt">>({
     op: literal("pg.attempt"),
     ...nonceStep,
@@ -217,8 +207,8 @@ const STEPS: Readonly<Record<StepOp, Reader<Step>>> = {
     throughBlock: digits,
   }),
   "pg.checked": objectOf<StepOf<"pg.checked">>({ op: literal("pg.checked"), lease: digits }),
-  "pg.freeze": halting("pg.freeze"),
-  "pg.thaw": halting("pg.thaw"),
+  "pg.freeze": objectOf<StepOf<"pg.freeze">>({ op: literal("pg.freeze"), ...sender }),
+  "pg.thaw": objectOf<StepOf<"pg.thaw">>({ op: literal("pg.thaw"), ...sender }),
   "pg.confirm": objectOf<StepOf<"pg.confirm">>({ op: literal("pg.confirm"), txIds }),
   "chain.send": objectOf<StepOf<"chain.send">>({ op: literal("chain.send"), bytes: bareHex }),
 };

@@ -168,11 +168,8 @@ export type Step =
       readonly value: Digits;
       readonly decisionRevision: Digits;
     }
-  | {
-      readonly op: "pg.assign" | "pg.reserve";
-      readonly lease: Digits;
-      readonly items: readonly StepItem[];
-    }
+  | { readonly op: "pg.assign"; readonly lease: Digits; readonly items: readonly StepItem[] }
+  | { readonly op: "pg.reserve"; readonly lease: Digits; readonly items: readonly StepItem[] }
   | {
       readonly op: "pg.attempt";
       readonly lease: Digits;
@@ -212,7 +209,8 @@ export type Step =
   | { readonly op: "pg.floor"; readonly lease: Digits; readonly floor: Digits }
   | { readonly op: "pg.import"; readonly lease: Digits; readonly throughBlock: Digits }
   | { readonly op: "pg.checked"; readonly lease: Digits }
-  | { readonly op: "pg.freeze" | "pg.thaw"; readonly chainId: number; readonly sender: string }
+  | { readonly op: "pg.freeze"; readonly chainId: number; readonly sender: string }
+  | { readonly op: "pg.thaw"; readonly chainId: number; readonly sender: string }
   | { readonly op: "pg.confirm"; readonly txIds: readonly string[] }
   | { readonly op: "chain.send"; readonly bytes: string };
 

@@ -21,6 +21,11 @@ interface BeginOf<Op extends Step["op"]> {
   readonly line: OfOp<Op>;
 }
 
+interface EndOf {
+  readonly spot: Spot;
+  readonly line: Extract<StepLine, { readonly line: "end" }>;
+}
+
 /** Where a line stands. */
 export interface Spot {
   readonly file: string;
@@ -77,8 +82,11 @@ export class Tape {
     return first;
   }
 
-  last<Op extends Step["op"]>(op: Op): BeginOf<Op> {
-    const last = this.#begins(op).at(-1);
+  last<Op extends Step["op"]>(
+    op: Op,
+    matches?: (step: Extract<Step, { readonly op: Op }>) => boolean,
+  ): BeginOf<Op> {
+    const last = this.#begins(op, matches).at(-1);
     if (last === undefined) throw new Error(`the fixture has no ${op}`);
     return last;
   }
@@ -91,15 +99,18 @@ export class Tape {
       .flatMap(({ spot, line }) =>
         line.line === "begin" && isOf(line, op) && matches(line.step) ? [{ spot, line }] : [],
       )
-      .filter((call) => this.endOf(call).line.outcome.kind !== "conflict")
+      .filter((call) => this.#ends(call)?.line.outcome.kind !== "conflict")
       .sort((a, b) => a.line.at - b.line.at);
   }
 
   /** The line by which a call ended. */
-  endOf({ spot, line }: { readonly spot: Spot; readonly line: Begin }): {
-    readonly spot: Spot;
-    readonly line: Extract<StepLine, { readonly line: "end" }>;
-  } {
+  endOf(call: { readonly spot: Spot; readonly line: Begin }): EndOf {
+    const end = this.#ends(call);
+    if (end === null) throw new Error("the call has no end");
+    return end;
+  }
+
+  #ends({ spot, line }: { readonly spot: Spot; readonly line: Begin }): EndOf | null {
     for (const candidate of this.#all())
       if (
         candidate.spot.file === spot.file &&
@@ -107,7 +118,7 @@ export class Tape {
         candidate.line.call === line.call
       )
         return { spot: candidate.spot, line: candidate.line };
-    throw new Error("the call has no end");
+    return null;
   }
 
   replace({ file, index }: Spot, line: StepLine): void {
