@@ -1,6 +1,7 @@
 import {
   encodeFrame,
   type NodeId,
+  type PeerId,
   parseTxId,
   parseValue,
   signFrame,
@@ -8,7 +9,7 @@ import {
   type Vote,
 } from "@quorate/core";
 import { MemoryGossip, MemoryTallyStore, type SeededRandom, type TestNode } from "@quorate/testkit";
-import type { Byzantine, Plan } from "./plan.ts";
+import { BYZANTINE_KINDS, type Byzantine, type ByzantineKind, type Plan, pick } from "./plan.ts";
 import type { World } from "./world.ts";
 
 /** Keeps a flood within a second of CPU. */
@@ -53,32 +54,38 @@ export class ByzantinePeer {
       3_600,
       {},
     );
+    // Mostly while the honest vote, too.
     for (const tx of plan.transactions)
-      clock.schedule(tx.atMs + this.#random.below(1_500), () => this.#act(tx));
+      clock.schedule(tx.atMs + this.#random.below(this.#random.next() < 0.6 ? 300 : 1_500), () =>
+        this.#act(tx),
+      );
     if (this.#bad.kind === "flooder")
       clock.schedule(this.#random.below(10_000), () => this.#flood());
   }
 
   #act(tx: Plan["transactions"][number]): void {
-    const { clock, protocol } = this.#world;
+    const { kind } = this.#bad;
+    if (kind !== "chaotic") return this.#misbehave(kind, tx);
+    const { clock } = this.#world;
+    const acts = 1 + this.#random.below(3);
+    // Close together, so that one is found out while another is being decided.
+    for (let i = 0; i < acts; i++)
+      clock.schedule(this.#random.next() ** 2 * 1_200, () =>
+        this.#misbehave(pick(this.#random, BYZANTINE_KINDS), tx),
+      );
+  }
+
+  #misbehave(kind: ByzantineKind, tx: Plan["transactions"][number]): void {
     const wrong = (tx.value + 1n + BigInt(this.#random.below(3))) % 2n ** 64n;
     // Who misbehaves at once is out at once: some wait for their moment.
-    if (BANNED_FOR.has(this.#bad.kind) && this.#random.next() < this.#patience)
+    if (BANNED_FOR.has(kind) && this.#random.next() < this.#patience)
       return this.#say(tx.txId, tx.value);
-    switch (this.#bad.kind) {
+    switch (kind) {
       case "double-voter":
         this.#say(tx.txId, tx.value);
-        clock.schedule(this.#random.below(2_000), () => this.#say(tx.txId, wrong));
-        return;
-      case "equivocator": {
-        const others = this.#random.shuffled(this.#others());
-        const half = 1 + this.#random.below(Math.max(1, others.length - 1));
-        const some = new Set(others.slice(0, half));
-        const rest = new Set(others.slice(half));
-        this.#gossip.publishTo(some as never, this.#frame(tx.txId, tx.value));
-        this.#gossip.publishTo(rest as never, this.#frame(tx.txId, wrong));
-        return;
-      }
+        return this.#later(2_000, () => this.#say(tx.txId, wrong));
+      case "equivocator":
+        return this.#equivocate(tx.txId, tx.value, wrong);
       case "minority-voter":
         return this.#say(tx.txId, wrong);
       case "bad-signature":
@@ -88,15 +95,29 @@ export class ByzantinePeer {
         return this.#publish(this.#frame(tx.txId, wrong, { name, isForged: true }));
       }
       case "late":
-        clock.schedule(protocol.deadlineMs + this.#random.below(3_000), () =>
+        return this.#later(3_000, () =>
           this.#say(tx.txId, this.#random.next() < 0.7 ? tx.value : wrong),
         );
-        return;
       case "flooder":
         return this.#say(tx.txId, tx.value);
+      case "chaotic":
       case "silent":
         return;
     }
+  }
+
+  /** Within a time, or as long after the transaction's deadline. */
+  #later(ms: number, work: () => void): void {
+    const { clock, protocol } = this.#world;
+    const isLate = ms > 2_000 || this.#random.next() < 0.25;
+    clock.schedule((isLate ? protocol.deadlineMs : 0) + this.#random.below(ms), work);
+  }
+
+  #equivocate(txId: string, one: bigint, other: bigint): void {
+    const others = this.#random.shuffled(this.#others());
+    const half = 1 + this.#random.below(Math.max(1, others.length - 1));
+    this.#gossip.publishTo(new Set(others.slice(0, half)), this.#frame(txId, one));
+    this.#gossip.publishTo(new Set(others.slice(half)), this.#frame(txId, other));
   }
 
   #flood(): void {
@@ -118,7 +139,7 @@ export class ByzantinePeer {
     if (this.#gossip.isRunning) void this.#gossip.publish(data);
   }
 
-  #others(): readonly string[] {
+  #others(): readonly PeerId[] {
     const own = this.#identity.peerId;
     return this.#world.cluster.nodes.map(({ peerId }) => peerId).filter((peer) => peer !== own);
   }

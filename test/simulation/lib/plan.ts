@@ -18,7 +18,9 @@ export type ByzantineKind =
   /** Votes when the deadline has passed. */
   | "late"
   /** Opens transactions of its own, sends garbage and repeats itself. */
-  | "flooder";
+  | "flooder"
+  /** One to three of these at a time, drawn anew for each transaction. */
+  | "chaotic";
 
 export const BYZANTINE_KINDS: readonly ByzantineKind[] = [
   "double-voter",
@@ -29,6 +31,7 @@ export const BYZANTINE_KINDS: readonly ByzantineKind[] = [
   "silent",
   "late",
   "flooder",
+  "chaotic",
 ];
 
 export interface Byzantine {
@@ -102,7 +105,8 @@ export function drawPlan(seed: number): Plan {
     threshold,
     policy,
     profile,
-    deadlineMs: 6_000 + random.below(9_000),
+    // Short ones pass while something else is still under way.
+    deadlineMs: random.next() < 0.4 ? 2_000 + random.below(2_000) : 6_000 + random.below(9_000),
     submitters: 1 + random.below(2) + (random.next() < 0.2 ? 1 : 0),
     byzantine,
     clocks: Array.from({ length: trustees }, () => ({
@@ -145,7 +149,10 @@ function drawByzantine(
   return random
     .shuffled(Array.from({ length: trustees }, (_, i) => i))
     .slice(0, count)
-    .map((index) => ({ index, kind: pick(random, BYZANTINE_KINDS) }));
+    .map((index) => ({
+      index,
+      kind: random.next() < 0.4 ? "chaotic" : pick(random, BYZANTINE_KINDS),
+    }));
 }
 
 function drawValue(random: SeededRandom): bigint {

@@ -211,6 +211,8 @@ export class Witness {
 
   /** Nothing failed and nobody lied: whatever enough trustees agreed on in time is on the chain. */
   #atEndOfCalm(plan: Plan): void {
+    // Who was in the minority of a disputed transaction is out, and no vote of its is missed.
+    if (this.tally.bans.size > 0) return;
     for (const { txId, value, atMs } of plan.transactions) {
       const casts = plan.casts.filter((cast) => cast.txId === txId);
       const agree = casts.filter((cast) => cast.value === value);
