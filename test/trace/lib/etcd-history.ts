@@ -261,7 +261,7 @@ function followRuns(
       lift = lifts[++lifted];
     }
     const { step } = commit;
-    if (step.silence.length > 0 || step.record?.absent != null)
+    if (step.silence.length > 0 || (step.record?.absent ?? null) !== null)
       runsBefore.set(commit, new Map(runs));
     for (const { nodeId, before, after } of step.silence) {
       const known = runs.get(nodeId);
