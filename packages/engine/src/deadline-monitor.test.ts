@@ -2,6 +2,7 @@ import { doubleVotingEvidence } from "@quorate/core";
 import { nodeAt, vote } from "@quorate/testkit";
 import { afterEach, expect, test } from "vitest";
 import { DeadlineMonitor } from "./deadline-monitor.ts";
+import { TallyView } from "./tally-view.ts";
 import { tx, World, type WorldNode, type WorldOptions } from "./test-world.ts";
 
 let world: World;
@@ -248,6 +249,28 @@ test("an equivocation recorded by itself, which forbids the claim, ends the tran
     status: "ABORTED_BYZANTINE",
     decision: { kind: "ABORT", reason: "DOUBLE_VOTING" },
   });
+});
+
+test("what a node has not read in full since it started it has decided once more, though silence was judged: the claim may be forbidden", async () => {
+  await open({ protocol: { deadlineMs: 1_000 }, running: 1 });
+  for (let i = 0; i < 4; i++) world.nodes[0]?.pipeline.offer(vote(world.cluster, i, "tx", 7));
+  await world.clock.advance(5_000);
+  const { status, record } = await world.snapshot("tx");
+  expect(record?.absent).toHaveLength(1);
+  if (status === null || record === null) throw new Error("the transaction is there");
+  const view = new TallyView();
+  const [node] = world.nodes;
+  if (node === undefined) throw new Error("one node");
+  const monitor = new DeadlineMonitor(
+    { nodeId: nodeAt(world.cluster, 0).nodeId, staggerMs: 250, intervalMs: 200 },
+    { ...node, view, sets: () => world.sets, clock: world.clock },
+  );
+  view.noteExisting(tx("tx"), status, record);
+  monitor.onView([tx("tx")]);
+  expect(monitor.openTransactions).toBe(1);
+  view.adopt(await world.store.read(tx("tx")));
+  monitor.onView([tx("tx")]);
+  expect(monitor.openTransactions).toBe(0);
 });
 
 test("a transaction that loses its threshold after silence was judged is aborted, not left open", async () => {

@@ -135,6 +135,8 @@ export class DeadlineMonitor {
     if (set === undefined) return false;
     // Also when silence was judged before and the threshold was lost since: nothing else would end it.
     if (status === "COLLECTING" || isForbidden(status, record, view.violations(txId))) return true;
+    // Not read in full since this node started: an equivocation that was recorded by itself is not known here yet.
+    if (status === "THRESHOLD_REACHED" && view.snapshot(txId) === null) return true;
     if (record.absent !== null) return false;
     // All who are waited for have voted and none of them has a run of silence to end: there is nothing to judge. Whoever is
     // out keeps the run that put him out, and it is nobody's business here.
