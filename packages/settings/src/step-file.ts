@@ -1,7 +1,14 @@
 import { randomUUID } from "node:crypto";
 import { closeSync, mkdirSync, openSync, readFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { LIMITS, STEP_FORMAT, type StepLine, type StepOutcome, writeStepLine } from "@quorate/core";
+import {
+  LIMITS,
+  STEP_FORMAT,
+  type StepLine,
+  type StepOutcome,
+  type StepStart,
+  writeStepLine,
+} from "@quorate/core";
 import type { Logger, StepLog } from "@quorate/ports";
 
 export interface StepFileOptions {
