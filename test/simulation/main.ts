@@ -22,7 +22,7 @@ the product. Signatures are simulated by a keyed hash; everything else of the ru
   --seed N         one seed only; --trace prints everything that happened
   --replay FILE    one plan from a file, as a failing seed is written to; --trace as well
   --mutant NAME    with a mistake planted in the product
-  --mutants        plants each mistake in turn and says which seed found it
+  --mutants        plants each mistake in turn and says which seed found it; with --mutant, that one only
   --threads N      default: one for each core
   --json           the report as JSON on standard output
   --help
@@ -218,7 +218,8 @@ async function cutDown({ seed, findings }: SeedAnswer, options: Options) {
 async function runMutants(options: Options): Promise<number> {
   const { firstSeed, seeds, json } = options;
   const answers: MutantAnswer[] = [];
-  const tasks = MUTANTS.map(({ name }): Task => ({ kind: "mutant", name, firstSeed, seeds }));
+  const wanted = MUTANTS.filter(({ name }) => options.mutant === null || options.mutant === name);
+  const tasks = wanted.map(({ name }): Task => ({ kind: "mutant", name, firstSeed, seeds }));
   await runAll(
     tasks,
     (settled) => {

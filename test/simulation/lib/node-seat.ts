@@ -110,9 +110,10 @@ export class NodeSeat {
         ...ports,
         signer: this.identity.signer,
         clock: process.clock,
-        logger: watchingLogger((level, message, fields) =>
-          world.witness.logged(process.name, level, message, fields),
-        ),
+        logger: watchingLogger((level, message, fields) => {
+          // What was on its way when the process died has no say any more.
+          if (process.isAlive) world.witness.logged(process.name, level, message, fields);
+        }),
         metrics: quietMetrics,
         onFatal: (error) => this.#fall(process, `fatal: ${textOf(error)}`),
         fault: (point) => this.#atPoint(process, point),

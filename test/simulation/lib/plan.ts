@@ -58,6 +58,8 @@ export interface Plan {
   readonly profile: PunishmentProfile;
   readonly deadlineMs: number;
   readonly submitters: number;
+  /** When they are started: until then what has its threshold stays open to dissent. */
+  readonly submittersFromMs: number;
   readonly byzantine: readonly Byzantine[];
   /** How wrong each trustee's clock is: ms, and share of a second. */
   readonly clocks: readonly { readonly skewMs: number; readonly drift: number }[];
@@ -107,6 +109,7 @@ export function drawPlan(seed: number): Plan {
     profile,
     // Short ones pass while something else is still under way.
     deadlineMs: random.next() < 0.4 ? 2_000 + random.below(2_000) : 6_000 + random.below(9_000),
+    submittersFromMs: random.next() < 0.25 ? random.below(stormMs) : 0,
     submitters: 1 + random.below(2) + (random.next() < 0.2 ? 1 : 0),
     byzantine,
     clocks: Array.from({ length: trustees }, () => ({

@@ -93,7 +93,10 @@ async function takeSeats(world: World, mutant: Mutant | null): Promise<void> {
   for (const bad of plan.byzantine)
     await new ByzantinePeer(world, bad, nodeAt(cluster, bad.index)).begin();
   for (const seat of world.nodes) seat.start();
-  for (const seat of world.submitters) seat.start();
+  for (const seat of world.submitters)
+    world.clock.schedule(plan.submittersFromMs, () => {
+      if (seat.process === null) seat.start();
+    });
   world.clients = plan.casts.flatMap((cast) => {
     const seat = world.nodes.find(({ index }) => index === cast.node);
     return seat === undefined ? [] : [new Client(world, seat, cast)];
