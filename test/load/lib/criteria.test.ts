@@ -11,6 +11,7 @@ const good: Measured = {
   duplicates: 0,
   cast: ["a/trustee-1=1", "a/trustee-2=1"],
   found: new Set(["a/trustee-1=1", "a/trustee-2=1", "warm/trustee-1=3"]),
+  refused: {},
   uptime: { looks: 30_000, down: 3, probes: 90_000, failed: 9 },
   invariants: {
     transactions: 1,

@@ -24,6 +24,8 @@ export interface Measured {
   /** `txId/nodeId=value` of every vote that was to be cast, and of every one found in etcd. */
   readonly cast: readonly string[];
   readonly found: ReadonlySet<string>;
+  /** Of the cast, votes that the trustee's own node refused aloud, by code: not lost, and not recorded either. */
+  readonly refused: Readonly<Record<string, number>>;
   readonly uptime: Uptime;
   readonly invariants: InvariantReport;
 }
@@ -85,14 +87,15 @@ function once({ duplicates, invariants: found }: Measured): Criterion {
   };
 }
 
-function noLoss({ cast, found }: Measured): Criterion {
+function noLoss({ cast, found, refused }: Measured): Criterion {
   const lost = cast.filter((vote) => !found.has(vote));
   const digest = (votes: readonly string[]): string =>
     createHash("sha256").update(votes.toSorted().join("\n")).digest("hex").slice(0, 16);
+  const aloud = Object.entries(refused).map(([code, count]) => `${count} ${code}`);
   const there = cast.filter((vote) => found.has(vote));
   return {
     name: "zero message loss (verified via checksums)",
-    measured: `${lost.length} of ${cast.length} votes lost; SHA-256 cast ${digest(cast)}, recorded ${digest(there)}`,
+    measured: `${lost.length} of ${cast.length} votes not recorded${aloud.length === 0 ? "" : ` (refused aloud: ${aloud.join(", ")})`}; SHA-256 cast ${digest(cast)}, recorded ${digest(there)}`,
     passed: lost.length === 0 && digest(cast) === digest(there) && cast.length > 0,
     remark:
       "of every vote handed to a node: transaction, trustee and value, as its verified signature in etcd says them",

@@ -268,10 +268,19 @@ async function conclude(run: {
           .map(({ nodeId }) => `${txId}/${nodeId}=${value}`),
       ),
       found: spokenVotes(found.votes, trustees),
+      refused: countBy(
+        load.refused.filter(({ txId }) => !crimes.has(txId)).map(({ code }) => code),
+      ),
       uptime,
       invariants,
     }),
   };
+}
+
+function countBy(words: readonly string[]): Readonly<Record<string, number>> {
+  const counts: Record<string, number> = {};
+  for (const word of words) counts[word] = (counts[word] ?? 0) + 1;
+  return counts;
 }
 
 /** What the recorded signatures stand for. */
