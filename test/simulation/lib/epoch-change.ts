@@ -8,10 +8,10 @@ const TRUSTEES_MIN = 3;
 /** An operator puts another set in force: one trustee more or less, or another threshold. */
 export function changeEpoch(world: World, random: SeededRandom): void {
   void world.etcdServer.readConfig().then(async ({ set, epochVersion }) => {
-    const next = nextSet(world, set, random);
-    if (next === null) return;
-    world.witness.epochBegins(next);
-    const outcome = await world.etcdServer.changeTrustees(next, epochVersion);
+    const successor = nextSet(world, set, random);
+    if (successor === null) return;
+    world.witness.epochBegins(successor);
+    const outcome = await world.etcdServer.changeTrustees(successor, epochVersion);
     if (outcome === "changed") world.weather.strike("epoch-change");
   });
 }
