@@ -1,5 +1,6 @@
 import { assert, expect, test } from "vitest";
 import { drawFaults, FAULT_SHAPES, type Fault, type FaultKind } from "./lib/faults.ts";
+import type { Finding } from "./lib/laws/law.ts";
 import { findMutant } from "./lib/mutants.ts";
 import { drawPlan, type Plan } from "./lib/plan.ts";
 import { parsePlanFile, planFileText } from "./lib/plan-file.ts";
@@ -45,13 +46,16 @@ test("a run without faults and without Byzantine trustees confirms everything", 
 });
 
 test.each([
-  ["recorded-before-commit", 1],
-  ["count-before-vote", 1],
-  ["ban-without-evidence", 1],
-  ["threshold-minus-one", 1],
-  ["send-before-commit", 1],
-])("the mutant %s is found", async (name, seed) => {
-  const { findings } = await runPlan(drawPlan(seed), { mutant: findMutant(name) });
+  "recorded-before-commit",
+  "count-before-vote",
+  "ban-without-evidence",
+  "threshold-minus-one",
+  "send-before-commit",
+])("the mutant %s is found within a few seeds", async (name) => {
+  const mutant = findMutant(name);
+  let findings: readonly Finding[] = [];
+  for (let seed = 1; seed <= 8 && findings.length === 0; seed++)
+    findings = (await runPlan(drawPlan(seed), { mutant })).findings;
   expect(findings).not.toEqual([]);
 });
 

@@ -141,6 +141,12 @@ function begin(world: World, fault: Fault): (() => void) | null {
     case "chain-foreign-nonce":
       strike();
       chain.takeNonce(SENDER_ADDRESS);
+      // Every other one is undone by a reorg, and the nonce is free again.
+      if (random.next() < 0.5)
+        world.clock.schedule(world.plan.blockMs * (0.5 + random.next()), () => {
+          world.trace.note("the foreign transaction is undone");
+          chain.reorg(Math.min(FINAL_DEPTH - 1, Number(chain.tip.number) - 1), { toPool: false });
+        });
       return null;
     case "intruder-forges-ban":
       if (forgeBan(world, fault)) strike();

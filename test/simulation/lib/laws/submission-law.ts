@@ -61,6 +61,7 @@ export class SubmissionLaw {
     if (kind === "assigned" || kind === "reserved") this.#opened(result);
     if (operation === "addAttempt" && kind === "done") {
       const { raw } = third as { readonly raw: Uint8Array };
+      this.#carries(raw, second as bigint);
       this.#stored.add(text(raw));
       this.#open.get(second as bigint)?.attempts.add(text(raw));
     }
@@ -93,12 +94,23 @@ export class SubmissionLaw {
           this.#accuse("one live nonce", `${txId} has nonces ${nonce} and ${slot.nonce} at once`);
     if (this.#open.has(slot.nonce))
       this.#accuse("one live nonce", `nonce ${slot.nonce} was taken twice`);
+    for (const { raw } of slot.attempts) this.#carries(raw, slot.nonce);
     const raws = slot.attempts.map(({ raw }) => text(raw));
     for (const raw of raws) this.#stored.add(raw);
     this.#open.set(slot.nonce, { txIds, attempts: new Set(raws) });
     for (const txId of txIds)
       if (this.#tally.transactions.get(txId)?.decision?.kind !== "SUBMIT")
         this.#accuse("I3 no submission after an abort", `${txId} got a nonce without a decision`);
+  }
+
+  /** The simulated chain's transactions are JSON. */
+  #carries(raw: Uint8Array, nonce: bigint): void {
+    const { nonce: signed } = JSON.parse(Buffer.from(raw).toString("utf8")) as { nonce?: unknown };
+    if (String(signed) !== nonce.toString())
+      this.#accuse(
+        "one live nonce",
+        `nonce ${nonce} holds a transaction of nonce ${String(signed)}`,
+      );
   }
 
   /** Bytes arrived at the chain. */
