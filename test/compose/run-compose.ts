@@ -202,7 +202,7 @@ async function freePorts(signal: AbortSignal): Promise<{
   };
   const others = ["ALERTMANAGER_PORT", "GRAFANA_PORT", "JAEGER_PORT"];
   const variables: Record<string, string> = {
-    HEALTH_INTERVAL: "10s",
+    HEALTH_INTERVAL: "5s",
     // Three members, five nodes and a build's caches on one busy machine: no leader shall be lost for that.
     ETCD_HEARTBEAT_MS: "500",
     ETCD_ELECTION_MS: "5000",
