@@ -32,11 +32,21 @@ export default defineConfig({
           include: [
             "packages/*/src/**/*.integration.test.ts",
             "test/integration/**/*.test.ts",
-            "test/{attacks,chaos,chaos-cluster,compose,load,property,trace}/**/*.integration.test.ts",
+            "test/{attacks,chaos,chaos-cluster,load,property,trace}/**/*.integration.test.ts",
           ],
           testTimeout: 120_000,
           hookTimeout: 120_000,
           // Each file starts its own servers and processes: two cores carry no more than one at a time.
+          maxWorkers: 1,
+        },
+      },
+      {
+        resolve,
+        ssr,
+        test: {
+          // Apart, because it has the machine to itself: engine, images and a whole stack.
+          name: "containers",
+          include: ["test/compose/**/*.integration.test.ts"],
           maxWorkers: 1,
         },
       },

@@ -4,7 +4,7 @@ import { type ComposeOutcome, LAST_STEP, runCompose } from "./run-compose.ts";
 import { STEPS } from "./scenario.ts";
 
 /** Builds of a Debian and of our images included, on a machine that does other things too. */
-const RUN_MS = 1_500_000;
+const RUN_MS = 600_000;
 const TAKE_DOWN_MS = 120_000;
 
 const stopped = new AbortController();
