@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { readStepLine, type StepLine, unwrap } from "@quorate/core";
@@ -78,4 +78,61 @@ test("a record that is full ends, says so once, and the process goes on", () => 
   expect(errors).toEqual(["the record of steps is as large as it may be, and ends here"]);
   const [lines = []] = linesOf(directory);
   expect(lines.at(-1)?.line).not.toBe("stop");
+});
+
+const broken = (code: string): never => {
+  throw Object.assign(new Error(code), { code });
+};
+/** As Linux does it: the descriptor is gone although close says that it failed. */
+const closeThenFail = (file: number): void => {
+  closeSync(file);
+  broken("EIO");
+};
+
+test.each([
+  {
+    disk: "full when a step is written",
+    sizeBytesMax: 100_000,
+    writes: 1,
+    error: "steps can't be written down, and their record ends here",
+  },
+  {
+    disk: "broken when a full record is closed",
+    sizeBytesMax: 600,
+    writes: Infinity,
+    error: "the record of steps is as large as it may be, and ends here",
+  },
+  {
+    disk: "broken when the process ends",
+    sizeBytesMax: 100_000,
+    writes: Infinity,
+    error: "the record of steps may lack its end",
+  },
+])("no step fails by a disk that is $disk: it is said once", ({ sizeBytesMax, writes, error }) => {
+  const errors: string[] = [];
+  let left = writes;
+  let closes = 0;
+  const fileSystem = {
+    writeSync: (file: number, bytes: Uint8Array, offset: number) =>
+      left-- > 0 ? writeSync(file, bytes, offset) : broken("ENOSPC"),
+    closeSync: (file: number) => {
+      closes += 1;
+      closeThenFail(file);
+    },
+  };
+  const file = createStepFile(
+    { directory, ...OPTIONS },
+    { logger: loggerTo(errors), sizeBytesMax, fileSystem },
+  );
+  file.open();
+  for (let i = 0; i < 20; i++) {
+    const calls = file.begin([send]);
+    expect(calls).toEqual([i]);
+    file.end(calls.map((call) => ({ call, outcome: { kind: "done" } })));
+    file.saw({ what: "count", blockNumber: "1", count: "2" });
+  }
+  file.close();
+  file.close();
+  expect(errors).toEqual([error]);
+  expect(closes).toBe(1);
 });

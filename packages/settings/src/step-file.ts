@@ -25,7 +25,7 @@ export interface StepFileOptions {
 export interface StepFile extends StepLog {
   /** Begins the record. Throws what the file system says when there can't be one. */
   open(): void;
-  /** Ends it: a run whose record has no end was cut short. Idempotent. */
+  /** Ends it: a run whose record has no end was cut short. Idempotent, never throws. */
   close(): void;
 }
 
@@ -36,15 +36,28 @@ export interface StepFile extends StepLog {
  */
 export function createStepFile(
   { directory, ...process }: StepFileOptions,
-  { logger, sizeBytesMax = LIMITS.stepFileBytesMax }: StepFileDependencies,
+  {
+    logger,
+    sizeBytesMax = LIMITS.stepFileBytesMax,
+    fileSystem = { closeSync, writeSync },
+  }: StepFileDependencies,
 ): StepFile {
   let file: number | null = null;
   let sizeBytes = 0;
   let calls = 0;
-  const end = (message: string, fields: Record<string, unknown>): void => {
-    logger.error(message, { directory, ...fields });
-    if (file !== null) closeSync(file);
+  /** Lets go of the file first: a close that fails has closed it all the same, and must not be tried by each step. */
+  const release = (): { readonly closeError?: unknown } => {
+    const open = file;
     file = null;
+    try {
+      if (open !== null) fileSystem.closeSync(open);
+      return {};
+    } catch (closeError) {
+      return { closeError };
+    }
+  };
+  const end = (message: string, fields: Record<string, unknown>): void => {
+    logger.error(message, { directory, ...fields, ...release() });
   };
   const write = (lines: readonly StepLine[]): void => {
     if (file === null || lines.length === 0) return;
@@ -54,7 +67,7 @@ export function createStepFile(
       return;
     }
     try {
-      for (let at = 0; at < text.length; ) at += writeSync(file, text, at);
+      for (let at = 0; at < text.length; ) at += fileSystem.writeSync(file, text, at);
       sizeBytes += text.length;
     } catch (error) {
       end("steps can't be written down, and their record ends here", { error });
@@ -97,8 +110,9 @@ export function createStepFile(
     saw: (sight) => write([{ line: "saw", at: nowUs(), sight }]),
     close: () => {
       write([{ line: "stop", at: nowUs() }]);
-      if (file !== null) closeSync(file);
-      file = null;
+      const { closeError } = release();
+      if (closeError !== undefined)
+        logger.error("the record of steps may lack its end", { directory, error: closeError });
     },
   };
 }
@@ -115,6 +129,11 @@ interface StepFileDependencies {
   readonly logger: Logger;
   /** For tests. */
   readonly sizeBytesMax?: number;
+  /** For tests: what a full or broken disk says. */
+  readonly fileSystem?: {
+    closeSync(file: number): void;
+    writeSync(file: number, bytes: Uint8Array, offset: number): number;
+  };
 }
 
 /** The system's monotonic clock, which all processes of one boot share; not this process's own zero. */
