@@ -62,8 +62,11 @@ export const logSchema = z.strictObject({
 export const tracingSchema = z.strictObject({
   /** OTLP collector over HTTP. Absent: nothing is traced. */
   otlpUrl: url(["http:", "https:"]).optional(),
-  /** Share of transactions that are traced. The same in all processes, or traces have holes; 0 turns it off. */
-  sampleRatio: z.number().min(0).max(1).default(0.01),
+  /**
+   * Share of transactions that are traced. The same in all processes, or traces have holes. None until an operator says
+   * so, whose `otlpUrl` may be older than traced frames are: a node of a release without them holds them against their author.
+   */
+  sampleRatio: z.number().min(0).max(1).default(0),
 });
 
 /** A record of each step on durable state, to be held against the model. None by default: then nothing is wrapped. */

@@ -23,7 +23,7 @@ const COMMON: readonly Setting[] = [
   {
     path: "tracing.sampleRatio",
     kind: "number",
-    help: "share of transactions that are traced, 0 to 1",
+    help: "share of transactions that are traced, 0 to 1; 0 by default",
   },
   {
     path: "steps.directory",

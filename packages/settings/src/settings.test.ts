@@ -172,12 +172,13 @@ describe("what is wrong", () => {
     ]);
   });
 
-  test("a share of transactions to trace is a number from 0 to 1, small unless told otherwise", () => {
+  test("a share of transactions to trace is a number from 0 to 1, and 0 until told, with a collector too", () => {
     const ratio = (text?: string) => {
-      const result = load(GOOD, { set: text === undefined ? [] : [`tracing.sampleRatio=${text}`] });
+      const share = text === undefined ? [] : [`tracing.sampleRatio=${text}`];
+      const result = load(GOOD, { set: ["tracing.otlpUrl=http://jaeger:4318", ...share] });
       return result.ok ? result.value.tracing.sampleRatio : null;
     };
-    expect([ratio(), ratio("0"), ratio("0.25"), ratio("1")]).toEqual([0.01, 0, 0.25, 1]);
+    expect([ratio(), ratio("0"), ratio("0.25"), ratio("1")]).toEqual([0, 0, 0.25, 1]);
     expect([ratio("1.1"), ratio("-0.1"), ratio("all"), ratio("NaN")]).toEqual(Array(4).fill(null));
   });
 
