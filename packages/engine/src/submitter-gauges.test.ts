@@ -57,7 +57,7 @@ describe("what a submitter looks at", () => {
     expect(world.metrics.value("submitter_watch_failures_total", { what: "chain" })).toBe(1);
   });
 
-  test("is when the last backup was taken: unknown before the first look, 0 when never, the last word while PostgreSQL is away", async () => {
+  test("is when the last backup was taken: unknown before the first look and while it can't be read, 0 when never", async () => {
     const name = "backup_last_success_timestamp_seconds";
     expect(value(name)).toBeNaN();
     await gauges.look();
@@ -65,11 +65,29 @@ describe("what a submitter looks at", () => {
     lastBackup = async () => 1_700_000_000;
     await gauges.look();
     expect(value(name)).toBe(1_700_000_000);
-    world.storeFault = () => {
-      throw new Error("gone");
+    lastBackup = async () => {
+      throw new Error("permission denied for table backup_made");
     };
     await gauges.look();
-    expect(value(name)).toBe(1_700_000_000);
+    expect(value(name)).toBeNaN();
+    lastBackup = async () => 1_700_000_001;
+    await gauges.look();
+    expect(value(name)).toBe(1_700_000_001);
+  });
+
+  test("is the queue and PostgreSQL's health also where the role may not read when the last backup was", async () => {
+    lastBackup = async () => {
+      throw new Error("permission denied for table backup_made");
+    };
+    const sender = world.senderWith(await world.lead());
+    await world.queue("a");
+    await sender.sendQueued({ signal: world.signal });
+    await gauges.look();
+    expect(value("postgres_up")).toBe(1);
+    expect(value("submitter_nonce_gap")).toBe(1);
+    const failures = (what: string) =>
+      world.metrics.value("submitter_watch_failures_total", { what });
+    expect([failures("backup"), failures("postgres")]).toEqual([1, 0]);
   });
 
   test("says that PostgreSQL is away, and looks at the chain all the same", async () => {

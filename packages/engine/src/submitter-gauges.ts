@@ -24,7 +24,7 @@ export interface SubmitterWatchMetrics {
   readonly failures: Counter<"what">;
 }
 
-const WATCHED = ["chain", "postgres"] as const;
+const WATCHED = ["chain", "postgres", "backup"] as const;
 
 /** @see spec §13.1 */
 export function submitterWatchMetrics(factory: MetricsFactory): SubmitterWatchMetrics {
@@ -59,7 +59,7 @@ export function submitterWatchMetrics(factory: MetricsFactory): SubmitterWatchMe
     }),
     lastBackup: factory.gauge({
       name: "backup_last_success_timestamp_seconds",
-      help: "When the newest backup that PostgreSQL knows of was taken, since the Unix epoch; 0 when none ever was.",
+      help: "When the newest backup that PostgreSQL knows of was taken, since the Unix epoch; 0 when none ever was; not a number while this submitter can't read it.",
     }),
     failures: factory.counter({
       name: "submitter_watch_failures_total",
@@ -115,11 +115,14 @@ export class SubmitterGauges {
     const timeout = AbortSignal.timeout(LOOK_TIMEOUT_MS);
     const signal =
       options.signal === undefined ? timeout : AbortSignal.any([options.signal, timeout]);
-    const [nextNonce, mined] = await Promise.all([
+    const [nextNonce, mined, lastBackup] = await Promise.all([
       this.#guarded("postgres", () => this.#lookAtQueue({ signal })),
       this.#guarded("chain", () => this.#lookAtChain({ signal })),
+      // By itself: a role that may not read that table says nothing of the queue, nor of PostgreSQL's health.
+      this.#guarded("backup", () => this.#deps.lastBackupSeconds({ signal })),
     ]);
     this.#metrics.postgresUp.set({}, nextNonce === null ? 0 : 1);
+    this.#metrics.lastBackup.set({}, lastBackup ?? Number.NaN);
     if (mined === null) {
       this.#metrics.endpointsUp.set({}, 0);
       // An old balance would look like a present one.
@@ -137,7 +140,6 @@ export class SubmitterGauges {
     const [oldest] = (await submissions.list(page, options)).submissions;
     const ageMs = oldest === undefined ? 0 : Math.max(0, clock.nowMs() - oldest.queuedAtMs);
     this.#metrics.oldestPending.set({}, ageMs / MS_PER_SECOND);
-    this.#metrics.lastBackup.set({}, await this.#deps.lastBackupSeconds(options));
     return state?.nextNonce ?? 0n;
   }
 

@@ -147,7 +147,7 @@ export const stores: DashboardSpec = {
           unit: "s",
           red: 93_600,
           mayBeEmpty: true,
-          note: "By the time its PostgreSQL part was taken. Empty when none was ever made.",
+          note: "By the time its PostgreSQL part was taken. Empty when none was ever made, or no submitter can read it.",
           queries: [{ expr: "time() - (max(backup_last_success_timestamp_seconds) > 0)" }],
         },
         {
