@@ -1,6 +1,6 @@
 import { doubleVotingEvidence } from "@quorate/core";
 import { nodeAt, vote } from "@quorate/testkit";
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import { DeadlineMonitor } from "./deadline-monitor.ts";
 import { TallyView } from "./tally-view.ts";
 import { tx, World, type WorldNode, type WorldOptions } from "./test-world.ts";
@@ -271,6 +271,81 @@ test("what a node has not read in full since it started it has decided once more
   view.adopt(await world.store.read(tx("tx")));
   monitor.onView([tx("tx")]);
   expect(monitor.openTransactions).toBe(0);
+});
+
+test("an equivocation recorded before the transaction opens ends it too", async () => {
+  await open({ protocol: { deadlineMs: 1_000 } });
+  const { nodeId, peerId } = nodeAt(world.cluster, 4);
+  const who = { peerId, nodeId, detectedAtMs: 0, bannedAtMs: 0 };
+  const [first, second] = [vote(world.cluster, 4, "tx", 7), vote(world.cluster, 4, "tx", 8)];
+  const proof = { grade: "PROOF", evidence: doubleVotingEvidence(first, second) } as const;
+  await world.store.recordViolation({
+    violation: { ...who, ...proof, txId: tx("tx"), type: "DOUBLE_VOTING" },
+    ban: { ...who, ...proof, reason: "DOUBLE_VOTING" },
+  });
+  await world.clock.advance(50);
+  for (let i = 0; i < 4; i++)
+    for (const node of world.nodes) node.pipeline.offer(vote(world.cluster, i, "tx", 7));
+  await world.clock.advance(10_000);
+  expect((await world.snapshot("tx")).status).toBe("ABORTED_BYZANTINE");
+});
+
+test("votes whose authors' equivocations were recorded by themselves back nothing, under either policy", async () => {
+  await open({
+    running: 1,
+    protocol: { deadlineMs: 1_000, policy: "quarantine-and-continue" },
+  });
+  for (let i = 0; i < 5; i++) world.nodes[0]?.pipeline.offer(vote(world.cluster, i, "tx", 7));
+  await world.clock.advance(100);
+  expect((await world.snapshot("tx")).status).toBe("THRESHOLD_REACHED");
+  for (const index of [3, 4]) {
+    const { nodeId, peerId } = nodeAt(world.cluster, index);
+    const who = { peerId, nodeId, detectedAtMs: 0, bannedAtMs: 0 };
+    const [first, second] = [
+      vote(world.cluster, index, "tx", 7),
+      vote(world.cluster, index, "tx", 8),
+    ];
+    const proof = { grade: "PROOF", evidence: doubleVotingEvidence(first, second) } as const;
+    await world.store.recordViolation({
+      violation: { ...who, ...proof, txId: tx("tx"), type: "DOUBLE_VOTING" },
+      ban: { ...who, ...proof, reason: "DOUBLE_VOTING" },
+    });
+  }
+  await world.clock.advance(10_000);
+  expect((await world.snapshot("tx")).status).toBe("ABORTED_BYZANTINE");
+});
+
+test("what was judged and stays open is not asked about at every sweep", async () => {
+  await open({ running: 1, protocol: { deadlineMs: 1_000, policy: "quarantine-and-continue" } });
+  world.nodes[0]?.pipeline.offer(vote(world.cluster, 0, "tx", 7));
+  await world.clock.advance(100);
+  const node = world.nodes[0];
+  if (node === undefined) throw new Error("one node");
+  node.fault = (operation) => (operation === "commit" ? { failBefore: true } : null);
+  const judged = vi.spyOn(node.pipeline, "judgeDeadline");
+  await world.clock.advance(11_000);
+  expect(judged.mock.calls.length).toBeGreaterThan(1);
+  expect(judged.mock.calls.length).toBeLessThanOrEqual(4);
+});
+
+test("whether the tally could not be written meanwhile is not asked of wall clocks", async () => {
+  for (const offMs of [0, 60_000, -60_000]) {
+    await open({ protocol: { deadlineMs: 5_000, profile: "strict" } });
+    world.clock.jump(offMs);
+    for (let i = 0; i < 4; i++)
+      for (const node of world.nodes) node.pipeline.offer(vote(world.cluster, i, "tx", 7));
+    await world.clock.advance(1_000);
+    world.clock.jump(-offMs);
+    for (const node of world.nodes)
+      node.fault = (operation) => (operation === "commit" ? { failBefore: true } : null);
+    for (const node of world.nodes) node.pipeline.offer(vote(world.cluster, 0, "other", 7));
+    await world.clock.advance(1_000);
+    for (const node of world.nodes) node.fault = () => null;
+    await world.clock.advance(20_000);
+    expect(world.changes("ban")).toEqual([]);
+    stop.abort(new Error("this round is over"));
+    await world.close();
+  }
 });
 
 test("a transaction that loses its threshold after silence was judged is aborted, not left open", async () => {

@@ -1,12 +1,4 @@
-import type {
-  Epoch,
-  NodeId,
-  TrusteeSet,
-  TxId,
-  TxRecord,
-  TxStatus,
-  ViolationType,
-} from "@quorate/core";
+import type { Epoch, NodeId, TrusteeSet, TxId, TxRecord } from "@quorate/core";
 import type { Clock, Logger, TallyStore } from "@quorate/ports";
 import { rendezvousRank } from "./rendezvous.ts";
 import type { TallyView } from "./tally-view.ts";
@@ -21,10 +13,15 @@ export interface DeadlineOptions {
 }
 
 interface OpenTransaction {
-  /** By the monotonic clock of this node. */
-  readonly dueMs: number;
+  /** Since when this node has seen it open, by its monotonic clock. */
+  readonly sinceMs: number;
+  /** When it is to be judged, or judged once more, by the same clock. */
+  dueMs: number;
   readonly epoch: Epoch;
 }
+
+/** What was judged and is still open after so long is judged once more, in ms: no state may have every sweep ask again. */
+const REJUDGE_MS = 5_000;
 
 /**
  * Has silence judged when a transaction's deadline passes, which for this node is when it has itself seen the transaction
@@ -86,7 +83,8 @@ export class DeadlineMonitor {
 
   #opened({ openedAtMs, deadlineAtMs, epoch }: TxRecord): OpenTransaction {
     const lengthMs = Math.max(0, deadlineAtMs - openedAtMs);
-    return { dueMs: this.#deps.clock.monotonicMs() + lengthMs, epoch };
+    const sinceMs = this.#deps.clock.monotonicMs();
+    return { sinceMs, dueMs: sinceMs + lengthMs, epoch };
   }
 
   async run(options: { readonly signal: AbortSignal }): Promise<void> {
@@ -116,10 +114,13 @@ export class DeadlineMonitor {
     if (due.length === 0) return;
     this.#streaks = await store.readSilenceStreaks(options);
     for (const txId of due) {
+      const open = this.#open.get(txId);
+      if (open === undefined) continue;
       // The pipeline reads what the view has dropped; it comes back into view by that, and is then known to be judged.
-      if (view.record(txId) === null || this.#needsJudging(txId))
-        pipeline.judgeDeadline(txId, this.#streaks);
-      else this.#open.delete(txId);
+      if (view.record(txId) === null || this.#needsJudging(txId)) {
+        open.dueMs = nowMs + REJUDGE_MS;
+        pipeline.judgeDeadline(txId, this.#streaks, open.sinceMs);
+      } else this.#open.delete(txId);
     }
   }
 
@@ -134,9 +135,13 @@ export class DeadlineMonitor {
     // So old an epoch's set is gone, and with it who was expected.
     if (set === undefined) return false;
     // Also when silence was judged before and the threshold was lost since: nothing else would end it.
-    if (status === "COLLECTING" || isForbidden(status, record, view.violations(txId))) return true;
+    if (status === "COLLECTING") return true;
     // Not read in full since this node started: an equivocation that was recorded by itself is not known here yet.
-    if (status === "THRESHOLD_REACHED" && view.snapshot(txId) === null) return true;
+    if (
+      status === "THRESHOLD_REACHED" &&
+      (view.snapshot(txId) === null || this.#isForbidden(txId, record, set.threshold))
+    )
+      return true;
     if (record.absent !== null) return false;
     // All who are waited for have voted and none of them has a run of silence to end: there is nothing to judge. Whoever is
     // out keeps the run that put him out, and it is nobody's business here.
@@ -148,17 +153,20 @@ export class DeadlineMonitor {
         (!votes.has(nodeId) || (this.#streaks.get(nodeId) ?? 0) > 0),
     );
   }
-}
 
-/** Whether an equivocation that was recorded by itself keeps the submitter from claiming it: only a decision ends it then. */
-function isForbidden(
-  status: TxStatus,
-  record: TxRecord,
-  violations: ReadonlyMap<NodeId, ReadonlySet<ViolationType>>,
-): boolean {
-  return (
-    status === "THRESHOLD_REACHED" &&
-    record.policy === "strict-abort" &&
-    [...violations.values()].some((types) => types.has("DOUBLE_VOTING"))
-  );
+  /** Whether equivocations that were recorded by themselves keep the submitter from claiming it: only a decision ends it then. */
+  #isForbidden(txId: TxId, { policy, value }: TxRecord, threshold: number): boolean {
+    const { view } = this.#deps;
+    const guilty = new Set(
+      [...view.violations(txId)].flatMap(([node, types]) =>
+        types.has("DOUBLE_VOTING") ? [node] : [],
+      ),
+    );
+    if (guilty.size === 0) return false;
+    if (policy === "strict-abort") return true;
+    const backing = [...view.votes(txId).values()].filter(
+      ({ vote }) => vote.value === value && !guilty.has(vote.nodeId),
+    );
+    return backing.length < threshold;
+  }
 }

@@ -113,7 +113,7 @@ async function makeHistory(prefix: string): Promise<void> {
   }
   node?.pipeline.offer(vote(world.cluster, 0, `${prefix}-silent`, 7));
   await world.clock.advance(20);
-  node?.pipeline.judgeDeadline(tx(`${prefix}-silent`), new Map());
+  node?.pipeline.judgeDeadline(tx(`${prefix}-silent`), new Map(), 0);
   await world.clock.advance(20);
 }
 

@@ -256,6 +256,16 @@ async function decideOnView(tally: Tally, view: TallyView, step: Decided): Promi
   } else view.adopt(outcome.fresh);
 }
 
+const NO_WRITES = {
+  newVotes: [],
+  counts: new Map(),
+  record: null,
+  violations: [],
+  bans: [],
+  decision: null,
+  silenceStreaks: new Map(),
+} as const;
+
 describe("single steps", () => {
   test("an own commit is in view before the stream brings it, and its echo changes nothing", async () => {
     const tally = await new Tally().open();
@@ -287,6 +297,31 @@ describe("single steps", () => {
     });
     const [set] = tally.news();
     expect(set && [...view.apply(set)]).toEqual([txIdOf("a")]);
+    expect(view.violations(txIdOf("a")).get(nodeId)).toEqual(new Set(["DOUBLE_VOTING"]));
+  });
+
+  test("a violation that was recorded by itself is not hidden by what was read or decided before it", async () => {
+    const tally = await new Tally().open();
+    const view = new TallyView();
+    await tally.do({ kind: "vote", id: "a", node: 0, value: 7 });
+    for (const set of tally.news()) view.apply(set);
+    const before = await tally.store.read(txIdOf("a"));
+    const { nodeId, peerId } = nodeAt(cluster, 4);
+    const evidence = doubleVotingEvidence(vote(cluster, 4, "a", 7), vote(cluster, 4, "a", 8));
+    const who = { peerId, nodeId, grade: "PROOF", evidence } as const;
+    await tally.store.recordViolation({
+      violation: { ...who, txId: txIdOf("a"), type: "DOUBLE_VOTING", detectedAtMs: 0 },
+      ban: { ...who, reason: "DOUBLE_VOTING", bannedAtMs: 0 },
+    });
+    for (const set of tally.news()) view.apply(set);
+    view.adopt(before);
+    expect(view.violations(txIdOf("a")).get(nodeId)).toEqual(new Set(["DOUBLE_VOTING"]));
+    const writes = {
+      ...NO_WRITES,
+      txId: txIdOf("a"),
+      status: "COLLECTING",
+    } as const;
+    view.adoptCommit(before, writes, view.revision + 1n);
     expect(view.violations(txIdOf("a")).get(nodeId)).toEqual(new Set(["DOUBLE_VOTING"]));
   });
 

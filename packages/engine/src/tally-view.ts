@@ -157,6 +157,9 @@ export class TallyView {
     );
     for (const v of writes.violations) addTo(violations, v.nodeId, v.type);
     const { txId } = writes;
+    // One that was recorded by itself meanwhile fails no guard of ours, and is not in what we decided on.
+    for (const [node, types] of this.violations(txId))
+      for (const type of types) addTo(violations, node, type);
     const record = writes.record ?? base.snapshot.record;
     const decision = base.snapshot.decision ?? writes.decision;
     this.adopt({
@@ -197,15 +200,26 @@ export class TallyView {
         if (!skip.has(change.txId)) this.#applyToEntry(change);
       } else if (change.kind === "violation") {
         const { txId, nodeId, type } = change.violation;
+        if (nodeId === null || skip.has(txId)) continue;
         const entry = this.#entries.get(txId);
-        if (entry !== undefined && nodeId !== null && !skip.has(txId)) {
+        if (entry === undefined) this.#foretell(txId, nodeId, type);
+        else {
           addTo(entry.violations, nodeId, type);
+          // Nothing that was read before it may hide it.
+          if (entry.asOf < set.revision) entry.asOf = set.revision;
           // One that is recorded by itself comes without the transaction's status.
           touched.add(txId);
         }
       }
     }
     return touched;
+  }
+
+  /** A violation of a transaction that is not open yet, or not in view: whoever decides on it asks the store. */
+  #foretell(txId: TxId, nodeId: NodeId, type: ViolationType): void {
+    const entry: Entry = { ...newEntry(), complete: false };
+    addTo(entry.violations, nodeId, type);
+    this.#put(txId, entry);
   }
 
   /** @returns false when the entry already holds this revision. */
@@ -220,7 +234,8 @@ export class TallyView {
       this.#put(change.txId, { ...newEntry(), decision, complete, asOf: revision });
       return false;
     }
-    if (change.created || entry === undefined)
+    const foretold = entry !== undefined && entry.status === null && entry.violations.size > 0;
+    if ((change.created && !foretold) || entry === undefined)
       this.#put(change.txId, {
         ...newEntry(),
         complete: change.created,

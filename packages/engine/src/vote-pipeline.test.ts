@@ -397,7 +397,7 @@ describe("deadlines", () => {
     nodeOf(0).pipeline.offer(vote(world.cluster, 1, "tx", 7));
     await world.clock.advance(50);
     expect(nodeOf(0).operations.filter((o) => o === "commit")).toHaveLength(2);
-    nodeOf(0).pipeline.judgeDeadline(tx("tx"), new Map());
+    nodeOf(0).pipeline.judgeDeadline(tx("tx"), new Map(), 0);
     await world.clock.advance(1_000);
     const { status, record, votes: recorded } = await world.snapshot("tx");
     expect(recorded.size).toBe(2);
@@ -412,7 +412,7 @@ describe("deadlines", () => {
     await world.clock.advance(50);
     for (const node of world.nodes) {
       node.faults.push({ operation: "commit", fault: { delayMs: 5 } });
-      node.pipeline.judgeDeadline(tx("tx"), new Map());
+      node.pipeline.judgeDeadline(tx("tx"), new Map(), 0);
     }
     await world.clock.advance(1_000);
     const judged = world.changes("record").filter((c) => c.record.absent !== null);
@@ -427,7 +427,7 @@ describe("deadlines", () => {
       await world.clock.advance(50);
     }
     expect(nodeOf(0).view.status(tx("a"))).toBeNull();
-    nodeOf(0).pipeline.judgeDeadline(tx("a"), new Map());
+    nodeOf(0).pipeline.judgeDeadline(tx("a"), new Map(), 0);
     await world.clock.advance(1_000);
     expect((await world.snapshot("a")).status).toBe("ABORTED_BYZANTINE");
   });
@@ -443,7 +443,7 @@ describe("epochs", () => {
     nodeOf(0).pipeline.setConfig(await world.config());
     const old = peek(nodeOf(0).pipeline.record(vote(next, 1, "old", 7)));
     const fresh = peek(nodeOf(0).pipeline.record(vote(next, 1, "new", 7)));
-    nodeOf(0).pipeline.judgeDeadline(tx("old"), new Map());
+    nodeOf(0).pipeline.judgeDeadline(tx("old"), new Map(), 0);
     await world.clock.advance(1_000);
     expect(fresh.value()).toEqual({ kind: "RECORDED" });
     expect(old.value()).toEqual({ kind: "REFUSED", code: "WRONG_EPOCH" });

@@ -40,6 +40,8 @@ interface PendingTx {
   inFlight: boolean;
   attempts: number;
   deadlinePassed: boolean;
+  /** Since when this node has seen it open, by its monotonic clock; told with the deadline. */
+  openSinceMs: number;
   /** The last commit left something to be judged. */
   more: boolean;
 }
@@ -82,7 +84,7 @@ export class VotePipeline {
   #streaks: ReadonlyMap<NodeId, number> = new Map();
   /** Somebody else has changed them since they were read. */
   #streaksStale = false;
-  /** When the tally could last not be written, in ms since the epoch. */
+  /** When the tally could last not be written, by the monotonic clock: the record's times are by another node's clock. */
   #troubleAtMs = Number.NEGATIVE_INFINITY;
   #votes = 0;
   #batches = 0;
@@ -188,12 +190,17 @@ export class VotePipeline {
     return tx.votes.length >= missing;
   }
 
-  /** Has the silence of an overdue transaction judged, in the same turn as its votes. */
-  judgeDeadline(txId: TxId, streaks: ReadonlyMap<NodeId, number>): void {
+  /**
+   * Has the silence of an overdue transaction judged, in the same turn as its votes.
+   * @param sinceMs since when this node has seen it open, by its monotonic clock
+   */
+  judgeDeadline(txId: TxId, streaks: ReadonlyMap<NodeId, number>, sinceMs: number): void {
     if (this.#stopping.signal.aborted) return;
     this.#streaks = streaks;
     this.#streaksStale = false;
-    this.#pendingTx(txId).deadlinePassed = true;
+    const tx = this.#pendingTx(txId);
+    tx.deadlinePassed = true;
+    tx.openSinceMs = sinceMs;
   }
 
   /** Tells that the view moved: what is recorded need not be written any more. */
@@ -234,6 +241,7 @@ export class VotePipeline {
       inFlight: false,
       attempts: 0,
       deadlinePassed: false,
+      openSinceMs: Number.POSITIVE_INFINITY,
       more: false,
     };
     this.#pending.set(txId, tx);
@@ -305,7 +313,7 @@ export class VotePipeline {
     } catch (error) {
       if (this.#stopping.signal.aborted) return;
       this.#failingSinceMs ??= this.#deps.clock.monotonicMs();
-      this.#troubleAtMs = this.#deps.clock.nowMs();
+      this.#troubleAtMs = this.#deps.clock.monotonicMs();
       const retryable = error instanceof StoreError ? error.retryable : false;
       const fields = { error, transactions: open.length };
       if (retryable) this.#deps.logger.warn("commit failed, its result is unknown", fields);
@@ -414,7 +422,7 @@ export class VotePipeline {
         outage: false,
         more: false,
       };
-    const storeTrouble = record !== null && this.#troubleAtMs >= record.openedAtMs;
+    const storeTrouble = tx.deadlinePassed && this.#troubleAtMs >= tx.openSinceMs;
     const nowMs = clock.nowMs();
     return decide(
       base.snapshot,
