@@ -37,6 +37,8 @@ describe("an attack on real processes", () => {
 
   it("makes no honest process take a step that the model does not have", () => {
     expect(trace.refusals).toEqual([]);
+    expect(trace.unfollowed).toEqual([]);
+    expect(trace.clusters.reduce((sum, { commits }) => sum + commits, 0)).toBeGreaterThan(0);
     expect(trace.clusters.reduce((sum, { transactions }) => sum + transactions, 0)).toBeGreaterThan(
       SHORT.length,
     );

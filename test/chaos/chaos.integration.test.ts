@@ -70,7 +70,9 @@ it(
     expect(report.totals).toMatchObject({ transactions: 60, recorded: 60, stoppedByContract: 0 });
     expect(report.points.filter(({ hits }) => hits > 0).length).toBeGreaterThanOrEqual(FAULTS_MET);
     const trace = traceOf("honest");
-    expect(trace.refusals).toEqual([]);
+    expect(trace).toMatchObject({ ok: true, refusals: [], unfollowed: [] });
+    expect(trace.clusters[0]?.commits).toBeGreaterThan(0);
+    expect(trace.clusters[0]?.sends).toBeGreaterThan(0);
     expect(trace.clusters).toMatchObject([{ transactions: 60, unknownSets: 0, beyondTheModel: 0 }]);
   },
   RUN_MS_MAX,

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { stopAll } from "@quorate/devkit";
 import { Command, InvalidArgumentError } from "commander";
+import { runCommandLine } from "../chaos-cluster/lib/command-line.ts";
 import { checkRecording } from "../trace/lib/check-trace.ts";
 import { findStepFiles, readRecording } from "../trace/lib/read-runs.ts";
 import { renderReport as renderTrace } from "../trace/lib/report.ts";
@@ -77,7 +78,7 @@ async function run(options: Options): Promise<number> {
 
 const program = new Command("chaos:submitter")
   .description(
-    "Runs several submitters at once on real etcd, PostgreSQL and Anvil, kills them, stops them and loses their messages\nat every named point, under reorgs, dropped transactions, foreign nonces, fee spikes and lying endpoints; then counts\nwhat the contract holds. Exit code 0: every decided value is there once, and every fault was met. 1: something is wrong.",
+    "Runs several submitters at once on real etcd, PostgreSQL and Anvil, kills them, stops them and loses their messages\nat every named point, under reorgs, dropped transactions, foreign nonces, fee spikes and lying endpoints; then counts\nwhat the contract holds. Exit code 0: every decided value is there once, and every fault was met; with --steps, every step\nwas followed and is one of the model. 1: something is wrong. 2: the command line is not what it should be.",
   )
   .option("--seeds <count>", "seeds to run, one after another", wholeNumber(10_000), 20)
   .option("--seed <number>", "the first of them", wholeNumber(2 ** 31), 1)
@@ -103,4 +104,4 @@ const program = new Command("chaos:submitter")
     process.exitCode = await run(options);
   });
 
-await program.parseAsync();
+await runCommandLine(program);

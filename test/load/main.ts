@@ -4,6 +4,7 @@ import { join, resolve } from "node:path";
 import { stopAll } from "@quorate/devkit";
 import { Command, InvalidArgumentError } from "commander";
 import { measureMachine } from "../bench/machine.ts";
+import { runCommandLine } from "../chaos-cluster/lib/command-line.ts";
 import { renderFactors, renderReport } from "./lib/report.ts";
 import { runLoad } from "./lib/run-load.ts";
 import { planOf, SCENARIOS } from "./lib/scenarios.ts";
@@ -88,7 +89,8 @@ const program = new Command("load")
   .description(
     "Puts load on a cluster of real processes by one of the specification's five scenarios, made as small as this machine\n" +
       "is (the factors are printed), and judges it by the specification's criteria one by one. The load is an open loop:\n" +
-      "it does not wait for the cluster. Exit code 0: every criterion holds. 1: one does not.",
+      "it does not wait for the cluster. Exit code 0: every criterion holds. 1: one does not. 2: the command line\n" +
+      "is not what it should be.",
   )
   .option("--scenario <name>", `one of ${SCENARIOS.map(({ name }) => name).join(", ")}`, "baseline")
   .option(
@@ -114,4 +116,4 @@ const program = new Command("load")
     process.exitCode = await run(options);
   });
 
-await program.parseAsync();
+await runCommandLine(program);

@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { Command } from "commander";
-import { checkRecording } from "./lib/check-trace.ts";
+import { runCommandLine } from "../chaos-cluster/lib/command-line.ts";
+import { checkRecording, stepsFollowed } from "./lib/check-trace.ts";
 import { findStepFiles, readRecording, StepFileError } from "./lib/read-runs.ts";
 import { renderReport } from "./lib/report.ts";
 
@@ -32,7 +33,9 @@ function run(paths: readonly string[], { json }: Options): number {
     process.stdout.write(
       json === true ? `${JSON.stringify(report, null, 2)}\n` : renderReport(report),
     );
-    return report.ok ? 0 : 1;
+    if (report.ok) return 0;
+    const isEmpty = report.refusals.length === 0 && stepsFollowed(report.clusters) === 0;
+    return isEmpty ? USAGE_ERROR : 1;
   } catch (error) {
     if (!(error instanceof StepFileError)) throw error;
     say(`Not a record of steps: ${error.message}`);
@@ -49,7 +52,8 @@ const program = new Command("check:trace")
   .addHelpText(
     "after",
     `
-Exit code 0: every step is one of the model. 1: one is not. 2: a path or a file is not what it should be.
+Exit code 0: every step was followed and is one of the model. 1: one is not, or transactions could not be followed
+because no process told their trustee set. 2: a path, a file or an option is not what it should be, or no step is recorded.
 
 Examples:
   npm run demo -- --steps /tmp/steps && npm run check:trace -- /tmp/steps
@@ -59,4 +63,4 @@ Examples:
     process.exitCode = run(paths, options);
   });
 
-await program.parseAsync();
+await runCommandLine(program);

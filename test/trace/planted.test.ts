@@ -1,5 +1,7 @@
 import { describe, expect, test } from "vitest";
+import { checkRecording } from "./lib/check-trace.ts";
 import type { Refusal } from "./lib/refusal.ts";
+import { renderReport } from "./lib/report.ts";
 import { type Spot, Tape } from "./lib/tape.ts";
 
 const FIXTURES = ["consensus", "double-vote", "silent", "foreign"] as const;
@@ -7,7 +9,7 @@ const FIXTURES = ["consensus", "double-vote", "silent", "foreign"] as const;
 describe("what real runs recorded", () => {
   test.each(FIXTURES)("%s: every step is a step of the model", (name) => {
     const report = Tape.fixture(name).check();
-    expect(report.refusals).toEqual([]);
+    expect(report).toMatchObject({ ok: true, refusals: [], unfollowed: [] });
     expect(report.clusters).toMatchObject([{ unknownSets: 0, beyondTheModel: 0 }]);
     expect(report.clusters[0]?.commits).toBeGreaterThan(4);
   });
@@ -40,6 +42,33 @@ describe("what real runs recorded", () => {
     tape.replace(end.spot, { ...end.line, outcome: { kind: "unknown", why: "TIMEOUT" } });
     tape.insertSight(end.spot, { what: "stored", nonce: "0", bytes: sent.line.step.bytes });
     expect(tape.check()).toMatchObject({ ok: true, clusters: [{ nonces: 1 }] });
+  });
+});
+
+describe("what was not followed is not taken for right", () => {
+  test("a transaction whose trustee set nobody told, whatever it holds", () => {
+    const tape = Tape.fixture("consensus");
+    const second = tape.begin("etcd.commit", ({ counts }) => counts[0]?.count === 2);
+    tape.edit(second, { counts: [{ value: "1", count: 99 }] });
+    tape.remove((line) => line.line === "saw" && line.sight.what === "config");
+    const { ok, refusals, unfollowed } = tape.check();
+    expect(refusals).toEqual([]);
+    expect(ok).toBe(false);
+    expect(unfollowed).toEqual([expect.stringMatching(/no process told their trustee set/)]);
+  });
+
+  test("runs that recorded no step", () => {
+    const tape = Tape.fixture("consensus");
+    tape.remove((line) => line.line !== "start");
+    const report = tape.check();
+    expect(report).toMatchObject({ ok: false, refusals: [] });
+    expect(report.unfollowed).toEqual([expect.stringMatching(/^nothing was followed/)]);
+    expect(renderReport(report)).not.toContain("every step is a step of the model");
+  });
+
+  test("a recording of nothing", () => {
+    const report = checkRecording({ runs: [], files: 1, lines: 0, torn: [] });
+    expect(report).toMatchObject({ ok: false, refusals: [] });
   });
 });
 

@@ -4,7 +4,12 @@ import { join } from "node:path";
 /** What `npm run check:trace` says of the steps that a row's processes recorded. */
 export interface TraceVerdict {
   readonly files: number;
+  /** Lines that were read. */
   readonly steps: number;
+  /** Commits on etcd that were held against the model. */
+  readonly commits: number;
+  /** What could not be held against it, in words. */
+  readonly unfollowed: readonly string[];
   /** Steps that the model does not have, in words. */
   readonly refusals: readonly string[];
 }
@@ -27,11 +32,22 @@ export async function checkTrace(directory: string): Promise<TraceVerdict> {
       resolve({ failed: error !== null, output: stdout, said: stderr }),
     );
   });
-  if (output === "") return { files: 0, steps: 0, refusals: [`the trace check failed: ${said}`] };
-  const report: { ok: boolean; files: number; lines: number; refusals: readonly unknown[] } =
-    JSON.parse(output);
+  if (output === "") {
+    const unfollowed = [`the trace check failed: ${said}`];
+    return { files: 0, steps: 0, commits: 0, unfollowed, refusals: [] };
+  }
+  const report: {
+    files: number;
+    lines: number;
+    clusters: readonly { commits: number }[];
+    unfollowed: readonly string[];
+    refusals: readonly unknown[];
+  } = JSON.parse(output);
   const refusals = report.refusals.map((one) => JSON.stringify(one).slice(0, SHOWN_CHARS));
-  if (failed && refusals.length === 0)
-    refusals.push("the trace check is not content, and says no step");
-  return { files: report.files, steps: report.lines, refusals };
+  const commits = report.clusters.reduce((total, cluster) => total + cluster.commits, 0);
+  const unfollowed = [...report.unfollowed];
+  if (commits === 0) unfollowed.push("no commit on etcd is recorded");
+  if (failed && refusals.length === 0 && unfollowed.length === 0)
+    unfollowed.push("the trace check is not content, and does not say with what");
+  return { files: report.files, steps: report.lines, commits, unfollowed, refusals };
 }

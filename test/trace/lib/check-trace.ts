@@ -30,7 +30,10 @@ export interface ClusterReport {
 }
 
 export interface TraceReport {
+  /** Every recorded step was followed, there were some, and each is one of the model. */
   readonly ok: boolean;
+  /** What of the record could not be held against the model, in words; empty when all of it was. */
+  readonly unfollowed: readonly string[];
   readonly files: number;
   readonly lines: number;
   readonly torn: readonly string[];
@@ -82,7 +85,27 @@ export function checkRecording(recording: Recording): TraceReport {
     });
   }
   const { files, lines, torn } = recording;
-  return { ok: refusals.length === 0, files, lines, torn, clusters, refusals };
+  const unfollowed = unfollowedOf(clusters);
+  const ok = refusals.length === 0 && unfollowed.length === 0;
+  return { ok, unfollowed, files, lines, torn, clusters, refusals };
+}
+
+/** How many steps were held against the model. */
+export function stepsFollowed(clusters: readonly ClusterReport[]): number {
+  return clusters.reduce((total, c) => total + c.commits + c.nonces + c.sends + c.results, 0);
+}
+
+/** A record that says nothing of a step says nothing of whether the model has it. */
+function unfollowedOf(clusters: readonly ClusterReport[]): readonly string[] {
+  const unfollowed = clusters
+    .filter(({ unknownSets }) => unknownSets > 0)
+    .map(
+      ({ cluster, unknownSets, transactions }) =>
+        `${unknownSets} of ${transactions} transactions of ${cluster} were not followed: no process told their trustee set`,
+    );
+  return stepsFollowed(clusters) > 0
+    ? unfollowed
+    : [...unfollowed, "nothing was followed: no step on durable state is recorded there"];
 }
 
 /** Submitters by the account whose nonces they take: each account's are of their own. */

@@ -5,7 +5,7 @@ const number = (n: number): string => n.toLocaleString("en");
 
 /** The report as a person reads it. */
 export function renderReport(report: TraceReport): string {
-  const { clusters, refusals, files, lines, torn } = report;
+  const { clusters, refusals, unfollowed, files, lines, torn } = report;
   const sum = (of: (c: TraceReport["clusters"][number]) => number): string =>
     number(clusters.reduce((total, cluster) => total + of(cluster), 0));
   const found = [
@@ -14,10 +14,8 @@ export function renderReport(report: TraceReport): string {
     `submission: ${sum((c) => c.results)} results and filled nonces, ${sum((c) => c.nonces)} nonces, ${sum((c) => c.sends)} sends; ${sum((c) => c.submissionShapes)} shapes; ${sum((c) => c.beyondTheModel)} results left the model`,
     `${sum((c) => c.states)} states of the models were gone through`,
   ];
-  const unknown = clusters.reduce((total, c) => total + c.unknownSets, 0);
-  if (unknown > 0)
-    found.push(`${unknown} transactions were not followed: no process told their trustee set`);
-  if (refusals.length === 0) return [...found, "every step is a step of the model", ""].join("\n");
+  for (const text of unfollowed) found.push(`NOT FOLLOWED: ${text}`);
+  if (report.ok) return [...found, "every step is a step of the model", ""].join("\n");
   const [first, ...more] = refusals;
   if (first !== undefined) found.push("", renderRefusal(first));
   if (more.length > 0) found.push(`and ${more.length} more; --json tells them all`);
