@@ -39,6 +39,7 @@ test(
       expect(invariants, name).toMatchObject({ violations: 0, acceptedLost: 0 });
       expect(invariants?.acceptedVotes, name).toBeGreaterThan(0);
       expect(trace, name).toMatchObject({ refused: 0 });
+      expect(trace?.commits, name).toBeGreaterThan(0);
     }
     expect(results).toHaveLength(2);
   },

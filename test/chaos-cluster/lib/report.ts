@@ -5,6 +5,8 @@ export interface ChaosTotals {
   readonly passed: number;
   readonly failed: number;
   readonly skipped: number;
+  /** Each row that was asked for was played, with all its parts. */
+  readonly complete: boolean;
   readonly violations: number;
   readonly acceptedVotes: number;
   readonly acceptedLost: number;
@@ -28,6 +30,7 @@ export function totalsOf(results: readonly RowResult[], seconds: number): ChaosT
     passed: count("passed"),
     failed: count("failed"),
     skipped: count("skipped"),
+    complete: results.length > 0 && results.every(({ notRun }) => notRun.length === 0),
     violations: sum(({ violations }) => violations),
     acceptedVotes: sum(({ acceptedVotes }) => acceptedVotes),
     acceptedLost: sum(({ acceptedLost }) => acceptedLost),
@@ -36,6 +39,15 @@ export function totalsOf(results: readonly RowResult[], seconds: number): ChaosT
     stepsRefused: results.reduce((total, { trace }) => total + (trace?.refused ?? 0), 0),
     seconds: Math.round(seconds),
   };
+}
+
+/** What was not run is no success: CI has to see it, and be able to tell it from a failure. */
+const INCOMPLETE = 3;
+
+/** @returns the exit code that a run's outcome stands for */
+export function exitCodeOf({ failed, complete }: Pick<ChaosTotals, "failed" | "complete">): number {
+  if (failed > 0) return 1;
+  return complete ? 0 : INCOMPLETE;
 }
 
 const MARK = { passed: "ok", failed: "FAILED", skipped: "skipped" } as const;
@@ -62,6 +74,7 @@ export function renderResult(result: RowResult): string {
       `  ${result.trace.steps} recorded steps held against the model, ${result.trace.refused} refused`,
     );
   for (const remark of remarks) lines.push(`  note: ${remark}`);
+  if (outcome !== "skipped") for (const what of result.notRun) lines.push(`  NOT RUN: ${what}`);
   for (const problem of problems.slice(0, PROBLEMS_SHOWN)) lines.push(`  ! ${problem}`);
   if (problems.length > PROBLEMS_SHOWN)
     lines.push(`  ! and ${problems.length - PROBLEMS_SHOWN} more`);
@@ -72,6 +85,7 @@ export function renderTotals(totals: ChaosTotals): string {
   return (
     `${totals.passed} of ${totals.rows} rows as expected, ${totals.failed} not, ${totals.skipped} skipped; ` +
     `${totals.violations} invariant violations, ${totals.acceptedLost} of ${totals.acceptedVotes} accepted votes lost, ` +
-    `${totals.transactions} transactions, ${totals.stepsRefused} of ${totals.steps} steps refused by the model, ${totals.seconds} s`
+    `${totals.transactions} transactions, ${totals.stepsRefused} of ${totals.steps} steps refused by the model, ${totals.seconds} s` +
+    (totals.complete ? "" : "\nNOT COMPLETE: a row or a part of one was not run here; see above")
   );
 }

@@ -48,6 +48,8 @@ export interface RowResult {
   /** Why it failed or was skipped; empty when it passed. */
   readonly problems: readonly string[];
   readonly remarks: readonly string[];
+  /** What the row should show and could not here, and why: all of it when it was skipped. */
+  readonly notRun: readonly string[];
   /** In ms by the monotonic clock. */
   readonly recovery: Readonly<Record<string, number>>;
   readonly figures: Readonly<Record<string, number | string>>;
@@ -65,6 +67,7 @@ export interface RowResult {
   readonly trace: {
     readonly files: number;
     readonly steps: number;
+    readonly commits: number;
     readonly refused: number;
   } | null;
   readonly seconds: number;

@@ -43,7 +43,8 @@ export async function runChaos(request: ChaosRequest): Promise<readonly RowResul
   };
   for (const row of rows) {
     const reason = row.unfit?.() ?? null;
-    if (reason !== null) give({ ...blank(row), outcome: "skipped", problems: [reason] });
+    if (reason !== null)
+      give({ ...blank(row), outcome: "skipped", problems: [reason], notRun: [reason] });
   }
   if (fit.length === 0) return results;
   say("starting etcd, PostgreSQL and Anvil");
@@ -70,6 +71,7 @@ const blank = ({ name, title, injects, expects }: Row) => ({
   injects,
   expects,
   remarks: [],
+  notRun: [],
   recovery: {},
   figures: {},
   invariants: null,
@@ -97,16 +99,23 @@ async function runRow(row: Row, servers: LocalServers, request: ChaosRequest): P
       ...scene.problems,
       ...violations,
       ...trace.refusals.map((refusal) => `no step of the model: ${refusal}`),
+      ...trace.unfollowed.map((what) => `not held against the model: ${what}`),
     ];
     return {
       ...blank(row),
       outcome: problems.length === 0 ? "passed" : "failed",
       problems,
       remarks: scene.remarks,
+      notRun: scene.notRun,
       recovery: scene.recovery,
       figures: scene.figures,
       invariants: { ...figures, violations: violations.length },
-      trace: { files: trace.files, steps: trace.steps, refused: trace.refusals.length },
+      trace: {
+        files: trace.files,
+        steps: trace.steps,
+        commits: trace.commits,
+        refused: trace.refusals.length,
+      },
       seconds: seconds(),
     };
   } catch (error) {

@@ -17,6 +17,8 @@ export class Scene {
   readonly #pace: number;
   readonly problems: string[] = [];
   readonly remarks: string[] = [];
+  /** Parts that the row is for and that can't be played on this machine: the run is then not complete. */
+  readonly notRun: string[] = [];
   readonly recovery: Record<string, number> = {};
   readonly figures: Record<string, number | string> = {};
   readonly guilty = new Set<string>();

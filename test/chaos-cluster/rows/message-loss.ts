@@ -49,7 +49,7 @@ export const messageLoss: Row = {
     await losing(scene, "messages lost");
     if (halves === null) {
       const reason = namespacesUnfit() ?? packetLossUnfit();
-      scene.remarks.push(`messages only, no packets: ${reason}`);
+      scene.notRun.push(`messages only, no packets: ${reason}`);
       await delivered(scene);
       return;
     }

@@ -29,7 +29,7 @@ export const minorityAttack: Row = {
       await attack(scene);
       await detected(scene, "MINORITY_VOTE", 1);
       if (alerts === null)
-        scene.remarks.push("there is no Prometheus here, so only the metric was looked at");
+        scene.notRun.push("there is no Prometheus here, so only the metric was looked at");
       else {
         const fires = await alerts.fires("TransactionAborted", ALERT_WITHIN_MS);
         scene.expect(fires, "the alert TransactionAborted does not fire");

@@ -38,6 +38,7 @@ export const nodeCrash: Row = {
       "the votes of those that came back",
     );
     scene.expect(both !== null, "the nodes that came back did not vote on all they missed");
-    scene.recovery["start, missed votes recorded"] = Math.round(performance.now() - upMs);
+    if (both !== null)
+      scene.recovery["start, missed votes recorded"] = Math.round(performance.now() - upMs);
   },
 };
