@@ -22,7 +22,7 @@ export function renderReport(report: LoadReport): string {
   }
   const { before, after } = report.machineLoad;
   lines.push(
-    `load of the machine ${before.toFixed(1)} before, ${after.toFixed(1)} after; ${report.seconds} s in all`,
+    `runnable processes a core: ${before.toFixed(1)} before, ${after.toFixed(1)} after; ${report.seconds} s in all`,
   );
   return lines.join("\n");
 }

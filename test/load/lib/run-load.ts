@@ -1,4 +1,4 @@
-import { loadavg } from "node:os";
+import { availableParallelism, loadavg } from "node:os";
 import { join } from "node:path";
 import { startLocalServers } from "@quorate/localcluster";
 import { type ByzantineTrustee, withByzantine } from "../../chaos-cluster/lib/byzantine.ts";
@@ -42,11 +42,15 @@ const ABORT_TIMEOUT_MS = 30_000;
 /** Absence of trustees that never vote must not be judged while the run lasts. */
 const DEADLINE_MS = 3_600_000;
 
+/** Of the last minute. */
+const loadPerCore = (): number =>
+  Math.round((100 * (loadavg()[0] ?? 0)) / availableParallelism()) / 100;
+
 /** One scenario from its servers' start to the criteria's verdicts. */
 export async function runLoad(request: LoadRequest): Promise<LoadReport> {
   const { plan, directory, say, signal } = request;
   const startedMs = performance.now();
-  const before = loadavg()[0] ?? 0;
+  const before = loadPerCore();
   say(`starting etcd, PostgreSQL, Anvil, ${plan.nodes} nodes and a submitter`);
   const servers = await startLocalServers({
     directory: join(directory, "servers"),
@@ -73,7 +77,7 @@ export async function runLoad(request: LoadRequest): Promise<LoadReport> {
         scenario: plan.scenario.name,
         factors: plan.factors,
         ...measured,
-        machineLoad: { before, after: loadavg()[0] ?? 0 },
+        machineLoad: { before, after: loadPerCore() },
         seconds: Math.round((performance.now() - startedMs) / 1_000),
       };
     } finally {
