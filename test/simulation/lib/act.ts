@@ -38,21 +38,24 @@ function begin(world: World, fault: Fault): (() => void) | null {
   const strike = (): void => weather.strike(fault.kind);
   switch (fault.kind) {
     case "node-crash":
-      strike();
-      node().crash(fault.forMs, "killed");
+      if (node().crash(fault.forMs, "killed")) strike();
       return null;
     case "node-crash-at-point": {
       const seat = node();
       seat.arm(pick(random, NODE_POINTS), 1 + random.below(3));
       return () => seat.disarm();
     }
-    case "node-pause":
+    case "node-pause": {
+      const { process } = node();
+      if (process === null) return null;
       strike();
-      return pause(node().process);
-    case "power-cut":
-      strike();
-      for (const seat of world.nodes) seat.crash(random.below(fault.forMs), "power cut");
+      return pause(process);
+    }
+    case "power-cut": {
+      const died = world.nodes.filter((seat) => seat.crash(random.below(fault.forMs), "power cut"));
+      if (died.length > 0) strike();
       return null;
+    }
     case "epoch-change":
       changeEpoch(world, random);
       return null;
@@ -78,8 +81,7 @@ function begin(world: World, fault: Fault): (() => void) | null {
       node().skewMs = Math.round((fault.extent - 0.5) * (random.next() < 0.25 ? 200_000 : 20_000));
       return null;
     case "submitter-crash":
-      strike();
-      submitter().crash(fault.forMs, "killed");
+      if (submitter().crash(fault.forMs, "killed")) strike();
       return null;
     case "submitter-crash-at-point": {
       const seat = submitter();
@@ -87,8 +89,10 @@ function begin(world: World, fault: Fault): (() => void) | null {
       return () => seat.disarm();
     }
     case "submitter-zombie": {
+      const { process } = submitter();
+      if (process === null) return null;
       strike();
-      const wake = pause(submitter().process);
+      const wake = pause(process);
       // Its sleep is longer than its lease, whatever was drawn.
       world.clock.schedule(Math.max(fault.forMs, LEASE_TTL_SECONDS * 1_500), wake);
       return null;
@@ -129,7 +133,7 @@ function begin(world: World, fault: Fault): (() => void) | null {
       if (chain.dropPool() > 0) strike();
       return null;
     case "chain-full-blocks":
-      strike();
+      // It strikes with each block that leaves a transaction waiting.
       chain.poolHeld = true;
       return () => {
         chain.poolHeld = false;
@@ -178,9 +182,9 @@ function begin(world: World, fault: Fault): (() => void) | null {
   }
 }
 
-function pause(process: { pause(): void; resume(): void } | null): () => void {
-  process?.pause();
-  return () => process?.resume();
+function pause(process: { pause(): void; resume(): void }): () => void {
+  process.pause();
+  return () => process.resume();
 }
 
 function pickAt<T>(items: readonly T[], at: number): T {

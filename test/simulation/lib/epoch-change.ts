@@ -23,7 +23,7 @@ function nextSet(world: World, set: TrusteeSet, random: SeededRandom): TrusteeSe
   let trustees = [...set.trustees];
   if (draw < 0.4 && out[0] !== undefined) trustees.push(out[0]);
   else if (draw < 0.7 && trustees.length > TRUSTEES_MIN)
-    trustees = trustees.filter((_, i) => i !== random.below(trustees.length) % trustees.length);
+    trustees = trustees.toSpliced(random.below(trustees.length), 1);
   const most = trustees.length;
   // Two values can never both reach it.
   const least = Math.floor(most / 2) + 1;

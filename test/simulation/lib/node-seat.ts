@@ -130,10 +130,12 @@ export class NodeSeat {
     );
   }
 
-  /** Ends the present process, as `kill -9` does, and has the supervisor start the next. */
-  crash(downMs: number, why: string): void {
+  /** Ends the present process, as `kill -9` does, and has the supervisor start the next. @returns whether there was one */
+  crash(downMs: number, why: string): boolean {
     this.#downUntilMs = Math.max(this.#downUntilMs, this.#world.clock.monotonicMs() + downMs);
-    if (this.process !== null) this.#fall(this.process, why);
+    if (this.process === null) return false;
+    this.#fall(this.process, why);
+    return true;
   }
 
   /** The process dies when it passes a point for the nth time. */

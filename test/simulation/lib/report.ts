@@ -1,5 +1,5 @@
 import { FAULT_SHAPES, type FaultKind } from "./faults.ts";
-import { BYZANTINE_KINDS } from "./plan.ts";
+import { BYZANTINE_KINDS, type ByzantineKind } from "./plan.ts";
 import type { SeedAnswer } from "./tasks.ts";
 
 export interface FailedSeed {
@@ -27,11 +27,13 @@ export interface SimReport {
   readonly ranTwice: number;
   readonly differed: readonly number[];
   readonly neverStruck: readonly FaultKind[];
+  /** Byzantine kinds that no seed drew. */
+  readonly neverPlayed: readonly ByzantineKind[];
   readonly wallSeconds: number;
   readonly ok: boolean;
 }
 
-/** With fewer seeds it is no wonder when a fault never struck. */
+/** With fewer seeds it is no wonder when a fault never struck, or nobody misbehaved in one of the ways. */
 export const SEEDS_FOR_ALL_FAULTS = 500;
 
 export class Tally {
@@ -59,7 +61,10 @@ export class Tally {
     const differed = answers.filter((a) => a.isRepeatable === false).map(({ seed }) => seed);
     const neverStruck = FAULT_SHAPES.map(({ kind }) => kind).filter((kind) => struck[kind] === 0);
     const violations = this.failed.length;
-    const isWhole = answers.length < SEEDS_FOR_ALL_FAULTS || neverStruck.length === 0;
+    const neverPlayed = BYZANTINE_KINDS.filter((kind) => (byzantine[kind] ?? 0) === 0);
+    const isWhole =
+      answers.length < SEEDS_FOR_ALL_FAULTS || neverStruck.length + neverPlayed.length === 0;
+    const ranTwice = answers.filter((a) => a.isRepeatable !== null).length;
     return {
       ...request,
       violations,
@@ -70,11 +75,12 @@ export class Tally {
       faultsDrawn: total((a) => a.faults),
       struck,
       byzantine,
-      ranTwice: answers.filter((a) => a.isRepeatable !== null).length,
+      ranTwice,
       differed,
       neverStruck,
+      neverPlayed,
       wallSeconds: Math.round(wallSeconds * 10) / 10,
-      ok: violations === 0 && differed.length === 0 && isWhole,
+      ok: violations === 0 && differed.length === 0 && ranTwice > 0 && isWhole,
     };
   }
 }
@@ -94,6 +100,10 @@ export function reportText(report: SimReport): string {
   ];
   if (report.neverStruck.length > 0)
     lines.push("", `Never struck: ${report.neverStruck.join(", ")}`);
+  if (report.neverPlayed.length > 0)
+    lines.push("", `No trustee was ever: ${report.neverPlayed.join(", ")}`);
+  if (report.ranTwice === 0)
+    lines.push("", "No seed was run twice: whether runs repeat is not known");
   for (const { seed, findings, file, faultsNeeded } of failed) {
     lines.push("", `Seed ${seed}:`, ...findings.map((text) => `  ${text}`));
     if (file !== null)

@@ -106,11 +106,12 @@ async function takeSeats(world: World, mutant: Mutant | null): Promise<void> {
 
 /** Blocks come at their own pace, whatever happens. */
 function mine(world: World): void {
-  const { clock, chain, plan, trace, witness } = world;
+  const { clock, chain, plan, trace, witness, weather } = world;
   const random = world.stream("blocks");
   const next = (): void => {
     clock.schedule(plan.blockMs * (0.5 + random.next()), () => {
       const before = chain.poolSize;
+      if (chain.poolHeld && before > 0) weather.strike("chain-full-blocks");
       chain.mine();
       if (before > 0) trace.note(`block ${chain.tip.number}, pool ${before} to ${chain.poolSize}`);
       void witness.lookAtChain();

@@ -163,9 +163,12 @@ export class SubmitterSeat {
     return { ports, audit, election: store };
   }
 
-  crash(downMs: number, why: string): void {
+  /** @returns whether there was a process to end */
+  crash(downMs: number, why: string): boolean {
     this.#downUntilMs = Math.max(this.#downUntilMs, this.#world.clock.monotonicMs() + downMs);
-    if (this.process !== null) this.#fall(this.process, why);
+    if (this.process === null) return false;
+    this.#fall(this.process, why);
+    return true;
   }
 
   arm(point: string, nth: number): void {

@@ -30,6 +30,8 @@ export interface SeedAnswer {
   readonly kind: "seed";
   readonly seed: number;
   readonly findings: readonly Finding[];
+  /** What the run itself was thrown out by: no law's finding. Null when it came to its end. */
+  readonly harnessError: string | null;
   readonly virtualMs: number;
   readonly struck: Readonly<Partial<Record<FaultKind, number>>>;
   readonly byzantine: readonly string[];
@@ -46,6 +48,8 @@ export interface MutantAnswer {
   /** Null when no seed found it. */
   readonly seed: number | null;
   readonly finding: Finding | null;
+  /** Why the hunt says nothing of the mistake: the simulator failed, or the seed fails without it as well. */
+  readonly problem: string | null;
 }
 
 export interface ShrinkAnswer {
@@ -56,12 +60,13 @@ export interface ShrinkAnswer {
 
 export type Answer = SeedAnswer | MutantAnswer | ShrinkAnswer;
 
-export async function carryOut(task: Task): Promise<Answer> {
+/** @param onBeat is told before each run: the patience with a task is for one run */
+export async function carryOut(task: Task, onBeat: (seed: number) => void): Promise<Answer> {
   switch (task.kind) {
     case "seed":
       return await runSeed(task);
     case "mutant":
-      return await hunt(task);
+      return await hunt(task, onBeat);
     case "shrink": {
       const mutant = task.mutant === null ? null : findMutant(task.mutant);
       return { kind: "shrink", ...(await shrink(drawPlan(task.seed), task.law, mutant)) };
@@ -72,12 +77,13 @@ export async function carryOut(task: Task): Promise<Answer> {
 async function runSeed(task: Extract<Task, { kind: "seed" }>): Promise<SeedAnswer> {
   const mutant = task.mutant === null ? null : findMutant(task.mutant);
   const plan = drawPlan(task.seed);
-  const result = await runSafely(plan, mutant);
-  const again = task.twice ? await runSafely(plan, mutant) : null;
+  const { result, harnessError } = await runSafely(plan, mutant);
+  const again = task.twice ? (await runSafely(plan, mutant)).result : null;
   return {
     kind: "seed",
     seed: task.seed,
     findings: result.findings,
+    harnessError,
     virtualMs: result.virtualMs,
     struck: Object.fromEntries(result.struck),
     byzantine: result.byzantine,
@@ -88,28 +94,50 @@ async function runSeed(task: Extract<Task, { kind: "seed" }>): Promise<SeedAnswe
   };
 }
 
-async function hunt({
-  name,
-  firstSeed,
-  seeds,
-}: Extract<Task, { kind: "mutant" }>): Promise<MutantAnswer> {
+/** Only a law that the mistake breaks, and that is kept without it, counts as found. */
+async function hunt(
+  { name, firstSeed, seeds }: Extract<Task, { kind: "mutant" }>,
+  onBeat: (seed: number) => void,
+): Promise<MutantAnswer> {
   const mutant = findMutant(name);
+  const unusable = (seed: number, problem: string): MutantAnswer => ({
+    kind: "mutant",
+    name,
+    seed: null,
+    finding: null,
+    problem: `seed ${seed}: ${problem}`,
+  });
   for (let seed = firstSeed; seed < firstSeed + seeds; seed++) {
-    const [finding] = (await runSafely(drawPlan(seed), mutant)).findings;
-    if (finding !== undefined) return { kind: "mutant", name, seed, finding };
+    onBeat(seed);
+    const { result, harnessError } = await runSafely(drawPlan(seed), mutant);
+    if (harnessError !== null) return unusable(seed, harnessError);
+    const [finding] = result.findings;
+    if (finding === undefined) continue;
+    onBeat(seed);
+    const sound = await runSafely(drawPlan(seed), null);
+    if (sound.harnessError !== null) return unusable(seed, sound.harnessError);
+    const [unplanted] = sound.result.findings;
+    if (unplanted !== undefined)
+      return unusable(seed, `it breaks a law without the mistake as well: ${unplanted.law}`);
+    return { kind: "mutant", name, seed, finding, problem: null };
   }
-  return { kind: "mutant", name, seed: null, finding: null };
+  return { kind: "mutant", name, seed: null, finding: null, problem: null };
 }
 
-/** An error of the run itself is a finding too: something that no law foresaw. */
-async function runSafely(plan: Plan, mutant: Mutant | null): Promise<RunResult> {
+interface SafeRun {
+  readonly result: RunResult;
+  readonly harnessError: string | null;
+}
+
+/** What the product throws is caught where it runs and is a finding; what reaches us here is the simulator's own failure. */
+async function runSafely(plan: Plan, mutant: Mutant | null): Promise<SafeRun> {
   try {
-    return await runPlan(plan, { mutant });
+    return { result: await runPlan(plan, { mutant }), harnessError: null };
   } catch (error) {
     const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    return {
+    const result: RunResult = {
       seed: plan.seed,
-      findings: [{ law: "no assertion fails", text, atMs: 0 }],
+      findings: [],
       digest: text,
       lines: 0,
       virtualMs: 0,
@@ -118,5 +146,6 @@ async function runSafely(plan: Plan, mutant: Mutant | null): Promise<RunResult> 
       transactions: { confirmed: 0, aborted: 0 },
       tail: [],
     };
+    return { result, harnessError: `the simulator itself failed: ${text}` };
   }
 }

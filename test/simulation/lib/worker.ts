@@ -4,7 +4,7 @@ import { carryOut, type Task } from "./tasks.ts";
 const port = parentPort;
 if (port === null) throw new Error("this is a worker's file");
 port.on("message", (task: Task) => {
-  carryOut(task).then(
+  carryOut(task, (beat) => port.postMessage({ beat })).then(
     (answer) => port.postMessage({ answer }),
     (error: unknown) => port.postMessage({ error: String(error) }),
   );
