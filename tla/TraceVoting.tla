@@ -11,7 +11,7 @@ VARIABLES
   which, \* the trace that is followed
   at     \* its next step
 
-traceVars == <<signed, forgers, tally, bans, streaks, forgeries, due, settled, view, which, at>>
+traceVars == <<signed, met, forgers, tally, bans, streaks, forgeries, due, settled, view, which, at>>
 
 Tx == "tx"
 Stored == tally[Tx]
@@ -23,12 +23,12 @@ TraceSign(e) == Sign(e.n, Tx, e.v)
 (* Written by another transaction, by reputation, or ended: each is checked where it is written. *)
 TraceBanElsewhere(e) ==
   /\ bans' = [bans EXCEPT ![e.n] = e.grade]
-  /\ UNCHANGED <<signed, forgers, tally, streaks, forgeries, due, settled, view>>
+  /\ UNCHANGED <<signed, met, forgers, tally, streaks, forgeries, due, settled, view>>
 
 (* Silent runs as other transactions left them. *)
 TraceRunsElsewhere(e) ==
   /\ streaks' = e.runs
-  /\ UNCHANGED <<signed, forgers, tally, bans, forgeries, due, settled, view>>
+  /\ UNCHANGED <<signed, met, forgers, tally, bans, forgeries, due, settled, view>>
 
 (* WHAT WAS RECORDED OF A COMMIT *)
 

@@ -25,7 +25,7 @@ CONSTANTS
   Policy,            \* "strict-abort" or "quarantine-and-continue"
   Profile,           \* "strict" or "balanced"
   SilenceStreakMax,  \* silent transactions in a row that ban under "balanced"
-  Timely,            \* TRUE: a deadline passes only when no honest quorum waits to be recorded
+  Timely,            \* TRUE: a deadline passes only when no vote of an honest quorum waits to be recorded
   Forging,           \* TRUE: Byzantine trustees may send invalid signatures
   SlowNodes,         \* TRUE: some node or submitter commits on a snapshot taken earlier
   Lifts,             \* TRUE: operators may end OPINION bans
@@ -41,6 +41,7 @@ ASSUME
 
 VARIABLES
   signed,    \* signed[tx]: the votes <<trustee, value>> that were ever signed
+  met,       \* met[tx]: t honest trustees had signed one value before the deadline; once true, always
   forgers,   \* trustees that sent an invalid signature under their own envelope
   tally,     \* tally[tx]: what etcd holds of a transaction, a Snapshot
   bans,      \* bans[n]: "none", "OPINION" or "PROOF"
@@ -50,7 +51,7 @@ VARIABLES
   settled,   \* settled[tx]: the submitter's settle window over the present threshold is over
   view       \* a snapshot that somebody still works on, or NONE
 
-votingVars == <<signed, forgers, tally, bans, streaks, forgeries, due, settled, view>>
+votingVars == <<signed, met, forgers, tally, bans, streaks, forgeries, due, settled, view>>
 
 Honest == Trustees \ Byzantine
 Votes == Trustees \X Values
@@ -124,7 +125,8 @@ Aborted(reason) == [status |-> "ABORTED_BYZANTINE", value |-> NONE, abort |-> re
 IsHopeless(S, new, G) ==
   \A v \in Values :
     VotesFor(S, new, G, v)
-      + Cardinality({n \in Trustees \ (G.banned \cup G.excluded) : G.votes[n] = NONE}) < Threshold
+      + Cardinality({n \in Trustees \ (G.banned \cup G.excluded) :
+                       G.votes[n] = NONE /\ ~Flawed("given-up-too-soon")}) < Threshold
 
 Judge(S, new, G, W, M, judge) ==
   IF \/ S.status \in {"CONFIRMED", "ABORTED_BYZANTINE"}
@@ -273,7 +275,7 @@ Commit(tx, new, doubles, judge, trouble, seen) ==
   /\ judge => due[tx]
   /\ Write(tx, tally[tx], new, doubles, judge, trouble, seen)
   /\ view' = Touch(tx)
-  /\ UNCHANGED <<signed, forgers, forgeries, due>>
+  /\ UNCHANGED <<signed, met, forgers, forgeries, due>>
 
 -----------------------------------------------------------------------------
 (* WHO COMMITS WHEN                                                                        *)
@@ -334,25 +336,26 @@ ClaimOn(tx, S, v) ==
 Claim(tx, v) ==
   /\ ClaimOn(tx, tally[tx], v)
   /\ view' = Touch(tx)
-  /\ UNCHANGED <<signed, forgers, bans, streaks, forgeries, due>>
+  /\ UNCHANGED <<signed, met, forgers, bans, streaks, forgeries, due>>
 
 (* The value is final on the chain. *)
 Confirm(tx) ==
   /\ tally[tx].status = "SUBMITTED"
   /\ tally' = [tally EXCEPT ![tx].status = "CONFIRMED"]
   /\ view' = Touch(tx)
-  /\ UNCHANGED <<signed, forgers, bans, streaks, forgeries, due, settled>>
+  /\ UNCHANGED <<signed, met, forgers, bans, streaks, forgeries, due, settled>>
 
 (* Two values of a trustee whose votes the transaction refuses, for it is banned: a violation *)
 (* by itself. It does not touch the status key.                                               *)
 Accuse(n, tx) ==
+  /\ ~Flawed("refused-unheeded")
   /\ bans[n] = "OPINION"
   /\ tally[tx].votes[n] = NONE
   /\ HasTwo(n, tx)
   /\ <<n, "DOUBLE_VOTING">> \notin tally[tx].violations
   /\ tally' = [tally EXCEPT ![tx].violations = @ \cup {<<n, "DOUBLE_VOTING">>}]
   /\ bans' = [bans EXCEPT ![n] = "PROOF"]
-  /\ UNCHANGED <<signed, forgers, streaks, forgeries, due, settled, view>>
+  /\ UNCHANGED <<signed, met, forgers, streaks, forgeries, due, settled, view>>
 
 Blamed(author, named) == IF Flawed("named-is-blamed") THEN named ELSE author
 (* An invalid vote under `author`'s valid envelope, which names whom it likes: recorded by    *)
@@ -363,14 +366,14 @@ RecordForgery(author, named) ==
   /\ forgers' = forgers \cup {author}
   /\ forgeries' = forgeries \cup {Blamed(author, named)}
   /\ bans' = [bans EXCEPT ![Blamed(author, named)] = "PROOF"]
-  /\ UNCHANGED <<signed, tally, streaks, due, settled, view>>
+  /\ UNCHANGED <<signed, met, tally, streaks, due, settled, view>>
 
 LiftBan(n) ==
   /\ Lifts
   /\ bans[n] = "OPINION"
   /\ bans' = [bans EXCEPT ![n] = "none"]
   /\ streaks' = [streaks EXCEPT ![n] = 0]
-  /\ UNCHANGED <<signed, forgers, tally, forgeries, due, settled, view>>
+  /\ UNCHANGED <<signed, met, forgers, tally, forgeries, due, settled, view>>
 
 -----------------------------------------------------------------------------
 (* SLOW WRITERS: they decide on what they read earlier. The status guard makes such a commit   *)
@@ -380,7 +383,7 @@ TakeSnapshot(tx) ==
   /\ view = NONE
   /\ tally[tx].status \notin {"CONFIRMED"}
   /\ view' = [tx |-> tx, snapshot |-> tally[tx], current |-> TRUE]
-  /\ UNCHANGED <<signed, forgers, tally, bans, streaks, forgeries, due, settled>>
+  /\ UNCHANGED <<signed, met, forgers, tally, bans, streaks, forgeries, due, settled>>
 
 ViewIsCurrent == view.current \/ Flawed("guard-dropped")
 
@@ -393,55 +396,65 @@ SlowCommit ==
            /\ new # {} \/ doubles # {}
            /\ Write(view.tx, view.snapshot, new, doubles, FALSE, FALSE, seen)
   /\ view' = NONE
-  /\ UNCHANGED <<signed, forgers, forgeries, due>>
+  /\ UNCHANGED <<signed, met, forgers, forgeries, due>>
 
 SlowClaim ==
   /\ view # NONE
   /\ ViewIsCurrent
   /\ \E v \in Values : ClaimOn(view.tx, view.snapshot, v)
   /\ view' = NONE
-  /\ UNCHANGED <<signed, forgers, bans, streaks, forgeries, due>>
+  /\ UNCHANGED <<signed, met, forgers, bans, streaks, forgeries, due>>
 
 (* A guard failed: nothing is written, and it will be decided again. *)
 Conflict ==
   /\ view # NONE
   /\ ~view.current
   /\ view' = NONE
-  /\ UNCHANGED <<signed, forgers, tally, bans, streaks, forgeries, due, settled>>
+  /\ UNCHANGED <<signed, met, forgers, tally, bans, streaks, forgeries, due, settled>>
 
 -----------------------------------------------------------------------------
 (* THE ENVIRONMENT                                                                         *)
 
 MaySign(n) == IF n \in Byzantine \cup Undecided THEN Values ELSE {Agreed}
 
+InTime(tx, votes) ==
+  /\ ~due[tx]
+  /\ \E v \in Values :
+       Cardinality({n \in Honest : <<n, v>> \in votes /\ bans[n] = "none"}) >= Threshold
+
 Sign(n, tx, v) ==
   /\ v \in MaySign(n)
   /\ <<n, v>> \notin signed[tx]
   /\ n \in Honest => \A b \in signed[tx] : b[1] # n
   /\ signed' = [signed EXCEPT ![tx] = @ \cup {<<n, v>>}]
+  /\ met' = [met EXCEPT ![tx] = @ \/ InTime(tx, signed[tx] \cup {<<n, v>>})]
   /\ UNCHANGED <<forgers, tally, bans, streaks, forgeries, due, settled, view>>
 
+(* t honest trustees have signed a value, and fewer of them than t are recorded. Also while the   *)
+(* value has its t votes with an equivocator's help: that threshold may be lost again.            *)
 QuorumWaits(tx) ==
-  /\ tally[tx].status = "COLLECTING"
+  /\ tally[tx].status \in {"COLLECTING", "THRESHOLD_REACHED"}
   /\ \E v \in Values :
-       Cardinality({n \in Honest : <<n, v>> \in signed[tx] /\ bans[n] = "none"}) >= Threshold
+       /\ Cardinality({n \in Honest : <<n, v>> \in signed[tx] /\ bans[n] = "none"}) >= Threshold
+       /\ Cardinality({n \in Honest : tally[tx].votes[n] = v}) < Threshold
 
 DeadlinePasses(tx) ==
   /\ tally[tx].status # "IDLE"
   /\ ~due[tx]
   /\ Timely => ~QuorumWaits(tx)
   /\ due' = [due EXCEPT ![tx] = TRUE]
-  /\ UNCHANGED <<signed, forgers, tally, bans, streaks, forgeries, settled, view>>
+  /\ UNCHANGED <<signed, met, forgers, tally, bans, streaks, forgeries, settled, view>>
 
 SettleElapses(tx) ==
   /\ tally[tx].status = "THRESHOLD_REACHED"
-  /\ ~settled[tx]
-  /\ settled' = [settled EXCEPT ![tx] = TRUE]
-  /\ UNCHANGED <<signed, forgers, tally, bans, streaks, forgeries, due, view>>
+  /\ ~settled[tx] \/ Flawed("settle-restarts")
+  /\ settled' = [settled EXCEPT ![tx] = ~@]
+  /\ UNCHANGED <<signed, met, forgers, tally, bans, streaks, forgeries, due, view>>
 
 -----------------------------------------------------------------------------
 VotingInit ==
   /\ signed = [tx \in TxIds |-> {}]
+  /\ met = [tx \in TxIds |-> FALSE]
   /\ forgers = {}
   /\ tally = [tx \in TxIds |-> EmptySnapshot]
   /\ bans = [n \in Trustees |-> IF n \in BannedBefore THEN "OPINION" ELSE "none"]
@@ -507,7 +520,7 @@ TypeInvariant ==
   /\ \A n \in Trustees : streaks[n] \in 0..SilenceStreakMax
   /\ forgers \subseteq Byzantine
   /\ forgeries \subseteq Trustees
-  /\ \A tx \in TxIds : due[tx] \in BOOLEAN /\ settled[tx] \in BOOLEAN
+  /\ \A tx \in TxIds : met[tx] \in BOOLEAN /\ due[tx] \in BOOLEAN /\ settled[tx] \in BOOLEAN
 
 (* I7. A counter is the number of distinct recorded votes. *)
 CountsAreVotes ==
@@ -632,17 +645,16 @@ ViolationsStay == [][EvidenceStays]_votingVars
 EveryTransactionEnds ==
   \A tx \in TxIds : tally[tx].status # "IDLE" ~> tally[tx].status \in {"CONFIRMED", "ABORTED_BYZANTINE"}
 
-HonestQuorum(tx) ==
-  \E v \in Values : Cardinality({n \in Honest : <<n, v>> \in signed[tx] /\ bans[n] = "none"}) >= Threshold
 (* Somebody voted, or showed two values, against that value. *)
 Dissent(tx) == \E a \in signed[tx], b \in signed[tx] : a[2] # b[2]
 HonestBanned == \E n \in Honest : bans[n] # "none"
 
 (* Table 12 "Liveness": if t honest trustees vote the same value in time, it is submitted; under  *)
-(* strict-abort unless somebody dissents. (Timely is the "in time".)                              *)
+(* strict-abort unless somebody dissents. (Timely: what was signed in time is recorded in time.   *)
+(* Without it this is false.) The left side of ~> has to stay true: README.md says why.           *)
 Liveness ==
   \A tx \in TxIds :
-    (HonestQuorum(tx) /\ ~due[tx]) ~>
+    met[tx] ~>
       \/ tally[tx].status = "CONFIRMED"
       \/ Policy = "strict-abort" /\ Dissent(tx)
       \/ \E n \in Undecided : \E b \in signed[tx] : b[1] = n /\ b[2] # Agreed

@@ -1,11 +1,12 @@
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
-import { Command } from "commander";
+import { Command, CommanderError } from "commander";
 import type { InstanceReport } from "./lib/check-instance.ts";
 import type { TraceStep } from "./lib/counterexample.ts";
-import { instanceFiles, twins } from "./lib/instances.ts";
+import { instanceFiles, twinProblem, twins } from "./lib/instances.ts";
 
 const WORKERS_MAX = 4;
+const EXIT = { ok: 0, failed: 1, usage: 2 } as const;
 
 interface Report {
   readonly ok: boolean;
@@ -52,17 +53,21 @@ function stepLines(steps: readonly TraceStep[], from: number): readonly string[]
   );
 }
 
-/** An instance's verdict in lines, with the counterexample if there is one. */
-function verdictLines(report: InstanceReport, isTwin: boolean): readonly string[] {
+/** An instance's verdict in lines, with the counterexample if there is one. Of a twin it is said what it must break. */
+function verdictLines(report: InstanceReport, breaks: string | undefined): readonly string[] {
   const { file, verdict, states, durationMs } = report;
   const seconds = `${(durationMs / 1_000).toFixed(1)} s`;
   if (verdict.kind === "holds") {
     const found = `${states} distinct states, ${report.properties.length} properties, ${seconds}`;
-    return [isTwin ? `✗ ${file}: NO counterexample (${found})` : `✓ ${file}: holds (${found})`];
+    return [
+      breaks === undefined
+        ? `✓ ${file}: holds (${found})`
+        : `✗ ${file}: NO counterexample (${found})`,
+    ];
   }
   if (verdict.kind === "failed") return [`✗ ${file}: not checked: ${verdict.message}`];
   const { steps, cycle } = verdict.counterexample;
-  const how = isTwin ? "✓" : "✗";
+  const how = verdict.property === breaks ? "✓" : "✗";
   const lines = [
     `${how} ${file}: ${verdict.property} is broken after ${steps.length} steps (${seconds})`,
     ...stepLines(steps, 1),
@@ -72,20 +77,9 @@ function verdictLines(report: InstanceReport, isTwin: boolean): readonly string[
   return [...lines, "      and then for ever:", ...stepLines(cycle, steps.length + 1)];
 }
 
-function problemsOf(
-  instances: readonly InstanceReport[],
-  broken: readonly InstanceReport[],
-): readonly string[] {
-  const problems: string[] = [];
-  for (const { file, verdict } of instances) {
-    if (verdict.kind === "broken") problems.push(`${file}: ${verdict.property} does not hold`);
-    if (verdict.kind === "failed") problems.push(`${file} was not checked: ${verdict.message}`);
-  }
-  for (const { file, verdict } of broken) {
-    if (verdict.kind === "holds") problems.push(`${file}: the defect was not noticed`);
-    if (verdict.kind === "failed") problems.push(`${file} was not checked: ${verdict.message}`);
-  }
-  return problems;
+function instanceProblem({ file, verdict }: InstanceReport): string | null {
+  if (verdict.kind === "broken") return `${file}: ${verdict.property} does not hold`;
+  return verdict.kind === "failed" ? `${file} was not checked: ${verdict.message}` : null;
 }
 
 async function run(options: { readonly json?: boolean; readonly only?: string }): Promise<void> {
@@ -93,28 +87,32 @@ async function run(options: { readonly json?: boolean; readonly only?: string })
   const wanted = (file: string): boolean =>
     options.only === undefined || file.includes(options.only);
   const holding = instanceFiles().filter(wanted);
-  const defective = twins()
-    .map(({ file }) => file)
-    .filter(wanted);
-  if (holding.length + defective.length === 0)
-    throw new Error(`no instance's name has "${options.only}" in it`);
-  const isTwin = new Set(defective);
-  const reports = await checkAll([...holding, ...defective], (report) => {
-    for (const line of verdictLines(report, isTwin.has(report.file))) say(line);
+  const defective = twins().filter(({ file }) => wanted(file));
+  if (holding.length + defective.length === 0) {
+    say(`check:tla: no instance's name has "${options.only}" in it`);
+    process.exitCode = EXIT.usage;
+    return;
+  }
+  const breaks = new Map(defective.map((twin) => [twin.file, twin.breaks]));
+  const reports = await checkAll([...holding, ...breaks.keys()], (report) => {
+    for (const line of verdictLines(report, breaks.get(report.file))) say(line);
   });
   const of = (files: readonly string[]): readonly InstanceReport[] =>
     files.flatMap((file) => reports.get(file) ?? []);
-  const problems = problemsOf(of(holding), of(defective));
+  const problems = [
+    ...of(holding).map(instanceProblem),
+    ...defective.flatMap((twin) => of([twin.file]).map((one) => twinProblem(twin, one.verdict))),
+  ].filter((problem) => problem !== null);
   const report: Report = {
     ok: problems.length === 0,
     durationMs: performance.now() - startedMs,
     instances: of(holding),
-    twins: of(defective),
+    twins: of([...breaks.keys()]),
     problems,
   };
   if (options.json === true) process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
   else process.stdout.write(`${summary(report)}\n`);
-  process.exitCode = report.ok ? 0 : 1;
+  process.exitCode = report.ok ? EXIT.ok : EXIT.failed;
 }
 
 function summary(report: Report): string {
@@ -131,16 +129,22 @@ function summary(report: Report): string {
 const program = new Command("check:tla")
   .description(
     "Explores every reachable state of the small instances of the TLA+ model (tla/*.cfg) and checks all that they name, safety and liveness; " +
-      "then of their broken twins (tla/broken), each of which must have a counterexample. What is checked and what is abstracted is in tla/README.md; " +
+      "then of their broken twins (tla/broken), each of which must break the property that its defect is about. Exit codes: 0 all is well, 1 not, 2 wrong usage. What is checked and what is abstracted is in tla/README.md; " +
       "larger instances are for TLC (tla/check.sh).",
   )
   .option("--json", "write the report as JSON to standard output, counterexamples included")
   .option("--only <text>", "only instances and twins with this in their name")
-  .action(run);
+  .action(run)
+  .exitOverride();
 
 try {
   await program.parseAsync();
 } catch (error) {
-  say(`check:tla: ${error instanceof Error ? error.message : String(error)}`);
-  process.exitCode = 1;
+  // Commander has said what is wrong with the command, or shown its help.
+  if (error instanceof CommanderError)
+    process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  else {
+    say(`check:tla: ${error instanceof Error ? error.message : String(error)}`);
+    process.exitCode = EXIT.failed;
+  }
 }

@@ -65,10 +65,10 @@ export function checkInstance(file: string, directory: string = TLA_DIRECTORY): 
   const cfg = parseCfg(readFileSync(join(directory, file), "utf8"), file);
   const instance = instanceOf(moduleOf(file), cfg, directory);
   const engine = started();
-  const run = (cfgSource: string): CheckerAnswer =>
+  const run = (source: string, cfgSource: string): CheckerAnswer =>
     JSON.parse(
       engine.check_spec_with_options(
-        instance.source,
+        source,
         JSON.stringify({
           cfg_source: cfgSource,
           max_states: STATES_MAX,
@@ -77,15 +77,25 @@ export function checkInstance(file: string, directory: string = TLA_DIRECTORY): 
         }),
       ),
     ) as CheckerAnswer;
-  const answer = run(instance.cfg);
+  const answer = run(instance.source, instance.cfg);
   let broken = brokenProperty(answer, cfg.invariants);
-  // The checker says which formula fails, not its name: each is asked for by itself.
+  // The checker says which formula fails, not its name: each is asked for by itself, and the last one only if it is the only one.
+  // (What is asserted of steps has held on all of them by then.)
   if (answer.error_type === "LivenessViolation")
     broken =
-      instance.temporal.find((name) => !run(instance.cfgOf([name])).success) ??
+      instance.temporal
+        .slice(0, -1)
+        .find((name) => !run(instance.plainSource, instance.cfgOf([name])).success) ??
+      instance.temporal.at(-1) ??
       "a liveness property";
   let verdict: Verdict = { kind: "failed", message: answer.error_message ?? "no reason given" };
+  const unstable = broken === null ? undefined : instance.stability.get(broken);
   if (answer.success) verdict = { kind: "holds" };
+  else if (unstable !== undefined)
+    verdict = {
+      kind: "failed",
+      message: `what is left of ~> in ${unstable} does not stay true until what is right of it: the checker would not see it (tla/README.md)`,
+    };
   else if (broken !== null) {
     const step = instance.steps.has(broken) ? broken : null;
     const counterexample = counterexampleOf(engine, instance, answer.trace ?? [], step);

@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { leadsTo } from "./leads-to.ts";
 
 export const TLA_DIRECTORY = join(import.meta.dirname, "..", "..", "..", "tla");
 
@@ -92,30 +93,45 @@ export interface Instance {
   readonly temporal: readonly string[];
   /** Properties of single steps, by name, with what they say of the step. */
   readonly steps: ReadonlyMap<string, string>;
+  /** What is asserted of every step so that a property of whole behaviours can be checked at all, with that property's name. */
+  readonly stability: ReadonlyMap<string, string>;
 }
 
 /**
  * TLC checks a property `P == [][A]_v` as it stands. tla-checker knows temporal properties of states only, so such a P
- * becomes an assertion in the next-state relation here, which is evaluated for every step that is found: the same thing.
+ * becomes an assertion in the next-state relation here, which is evaluated for every step that is found: the same thing. Of a
+ * property `P ~> Q` it is asserted there that P stays true until Q is (see leadsTo).
  */
 export function instanceOf(module: string, cfg: Cfg, directory?: string): Instance {
   const plainSource = loadModule(module, directory);
   const steps = new Map<string, string>();
   const temporal: string[] = [];
+  const stability = new Map<string, string>();
+  const added = new Set<string>();
   for (const property of cfg.properties) {
     const box = new RegExp(`^${property} == \\[\\]\\[(\\w+)\\]_\\w+$`, "m").exec(plainSource)?.[1];
-    if (box === undefined) temporal.push(property);
-    else steps.set(property, box);
+    if (box !== undefined) {
+      steps.set(property, box);
+      continue;
+    }
+    temporal.push(property);
+    const { stays, definitions } = leadsTo(property, plainSource);
+    stability.set(stays, property);
+    for (const definition of definitions) added.add(definition);
   }
   const specification = new RegExp(`^${cfg.specification} == .*\\[\\]\\[(\\w+)\\]_`, "m");
   const next = specification.exec(plainSource)?.[1];
   if (next === undefined) throw new Error(`${module} does not define ${cfg.specification}`);
-  const asserted = [...steps].map(([name, box]) => `  /\\ Assert(${box}, "${name}")`);
+  const asserted = [
+    ...[...steps].map(([name, box]) => `  /\\ Assert(${box}, "${name}")`),
+    ...[...stability.keys()].map((stays) => `  /\\ Assert(${stays}, "${stays}")`),
+  ];
   const source =
-    steps.size === 0
+    asserted.length === 0
       ? plainSource
       : plainSource.replace(specification, (line) =>
           [
+            ...added,
             `${next}Asserted ==`,
             `  /\\ ${next}`,
             ...asserted,
@@ -140,5 +156,6 @@ export function instanceOf(module: string, cfg: Cfg, directory?: string): Instan
     plainCfg: cfgWith([], []),
     temporal,
     steps,
+    stability,
   };
 }
