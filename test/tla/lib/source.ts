@@ -7,8 +7,13 @@ export const TLA_DIRECTORY = join(import.meta.dirname, "..", "..", "..", "tla");
 /**
  * A module of `tla/` with those it extends in front, as one text: the checker takes one module, and knows one declaration of
  * variables. TLC reads the files as they are.
+ * @param left what the module leaves to be given: becomes a constant of its own
  */
-export function loadModule(name: string, directory: string = TLA_DIRECTORY): string {
+export function loadModule(
+  name: string,
+  directory: string = TLA_DIRECTORY,
+  left: readonly string[] = [],
+): string {
   const standard = new Set<string>(["TLC"]);
   const variables: string[] = [];
   const bodies: string[] = [];
@@ -36,7 +41,9 @@ export function loadModule(name: string, directory: string = TLA_DIRECTORY): str
   };
   load(name);
   const head = [`---- MODULE ${name} ----`, `EXTENDS ${[...standard].join(", ")}`];
-  return [...head, `VARIABLES ${variables.join(", ")}`, ...bodies, "====", ""].join("\n");
+  head.push(`VARIABLES ${variables.join(", ")}`);
+  if (left.length > 0) head.push(`CONSTANTS ${left.join(", ")}`);
+  return [...head, ...bodies, "====", ""].join("\n");
 }
 
 function withoutComments(text: string): string {

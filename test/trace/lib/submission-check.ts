@@ -1,6 +1,7 @@
+import { loadModule, TLA_DIRECTORY } from "../../tla/lib/source.ts";
 import type { Refusal } from "./refusal.ts";
 import type { SubmissionProjection } from "./submission-projection.ts";
-import { cfgOf, checkTraces, evaluate, loadModule, type Model, walkTrace } from "./tla-model.ts";
+import { cfgOf, checkTraces, evaluate, type Model, walkTrace } from "./tla-model.ts";
 import { NONE, type Tla } from "./tla-text.ts";
 import type { ShapesChecked } from "./voting-check.ts";
 
@@ -17,7 +18,7 @@ export function checkSubmissions(
   for (const projection of projections)
     if (!shapes.has(projection.shape)) shapes.set(projection.shape, projection);
   const all = [...shapes.values()];
-  const source = loadModule("TraceSubmission", ["Traces"]);
+  const source = loadModule("TraceSubmission", TLA_DIRECTORY, ["Traces"]);
   const refusals: Refusal[] = [];
   let states = 0;
   for (let at = 0; at < all.length; at += SHAPES_PER_CHECK) {

@@ -1,10 +1,7 @@
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { join } from "node:path";
 import * as checker from "tla-checker";
 import { type Tla, tlaText } from "./tla-text.ts";
-
-const TLA_DIRECTORY = join(import.meta.dirname, "..", "..", "..", "tla");
 
 /** A module with those it extends in one text, as the checker wants it, and its constants. */
 export interface Model {
@@ -26,53 +23,6 @@ function started(): typeof checker {
     ready = true;
   }
   return checker;
-}
-
-/**
- * A module of `tla/`, with those it extends in front, ready for constants.
- * @param defined what the module leaves to be given: becomes a constant of its own
- */
-export function loadModule(name: string, defined: readonly string[]): string {
-  const standard = new Set<string>(["TLC"]);
-  const variables: string[] = [];
-  const bodies: string[] = [];
-  const seen = new Set<string>();
-  const load = (module: string): void => {
-    if (seen.has(module)) return;
-    seen.add(module);
-    const file = join(TLA_DIRECTORY, `${module}.tla`);
-    if (!existsSync(file)) {
-      standard.add(module);
-      return;
-    }
-    const text = withoutComments(readFileSync(file, "utf8"));
-    const extended = /^EXTENDS\s+([^\n]+)$/m.exec(text)?.[1]?.split(",") ?? [];
-    for (const one of extended) load(one.trim());
-    const body = text
-      .replace(/^[\s\S]*?-+ MODULE [^\n]*\n/, "")
-      .replace(/^={4,}[\s\S]*$/m, "")
-      .replace(/^EXTENDS[^\n]*\n/m, "")
-      // The checker knows one declaration of variables, and each module has its own.
-      .replace(/^VARIABLES?\s+((?:\w+\s*,\s*)*\w+)[ \t]*$/gm, (_, names: string) => {
-        variables.push(...names.split(",").map((n) => n.trim()));
-        return "";
-      });
-    bodies.push(body);
-  };
-  load(name);
-  return [
-    `---- MODULE ${name} ----`,
-    `EXTENDS ${[...standard].join(", ")}`,
-    `VARIABLES ${variables.join(", ")}`,
-    ...(defined.length === 0 ? [] : [`CONSTANTS ${defined.join(", ")}`]),
-    ...bodies,
-    "====",
-    "",
-  ].join("\n");
-}
-
-function withoutComments(text: string): string {
-  return text.replace(/\(\*[\s\S]*?\*\)/g, "").replace(/\\\*.*$/gm, "");
 }
 
 export function cfgOf(constants: Readonly<Record<string, Tla>>): string {

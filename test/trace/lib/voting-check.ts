@@ -1,9 +1,9 @@
+import { loadModule, TLA_DIRECTORY } from "../../tla/lib/source.ts";
 import type { Refusal } from "./refusal.ts";
 import {
   cfgOf,
   checkTraces,
   evaluate,
-  loadModule,
   type Model,
   type ModelState,
   walkTrace,
@@ -43,7 +43,7 @@ export function checkVoting(cluster: string, projections: readonly Projection[])
   let shapes = 0;
   let states = 0;
   const refusals: Refusal[] = [];
-  const source = loadModule("TraceVoting", ["Traces"]);
+  const source = loadModule("TraceVoting", TLA_DIRECTORY, ["Traces"]);
   for (const group of groups.values()) {
     const all = [...group.shapes.values()];
     shapes += all.length;
